@@ -1,0 +1,275 @@
+"""The command line: parse, call one function, turn an SslBioError into one line and exit code 2.
+
+Heavy modules are imported by the command that needs them, so that `--help` answers at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from ssl_bio import __version__, recipe
+from ssl_bio.errors import RecipeError, SslBioError
+
+if TYPE_CHECKING:
+    from ssl_bio.commands import Wishes
+
+app = typer.Typer(
+    name="ssl-bio",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""Pretrain without labels, finetune on a few, evaluate honestly, share the numbers.
+
+Three commands do a whole study:
+
+* `ssl-bio pretrain --recipe har.toml`
+* `ssl-bio finetune --mode linear-probe --seeds 0,1,2`
+* `ssl-bio evaluate`
+""",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Datasets: list, prepare, check.")
+recipes_app = typer.Typer(no_args_is_help=True, help="Recipes: list, show, validate.")
+app.add_typer(data_app, name="data")
+app.add_typer(recipes_app, name="recipes")
+
+RecipeOption = Annotated[
+    str | None, typer.Option("--recipe", metavar="FILE", help="A path, or a name from `ssl-bio recipes list`.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one recipe key, e.g. pretrain.epochs=20. Repeatable."),
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Run folder instead of the one under checkpoints/.")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run, bit for bit.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+SheetOption = Annotated[
+    Path, typer.Option("--sheet", metavar="CSV", help="The results sheet that rows are appended to.")
+]
+CheckpointOption = Annotated[
+    str | None, typer.Option("--checkpoint", metavar="RUN", help="A run folder; {seed} in it stands for each seed.")
+]
+RootOption = Annotated[
+    str, typer.Option("--root", metavar="DIR", help="Data root instead of $SSL_BIO_DATA or the cache folder.")
+]
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except SslBioError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted: --resume goes on from the last whole epoch")
+        sys.exit(130)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ssl-bio {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def pretrain(
+    recipe_name: RecipeOption = None,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Learn a backbone without labels. Without a recipe: the embedded demo.
+
+    Examples:
+
+    * `ssl-bio pretrain`
+    * `ssl-bio pretrain --recipe har.toml --set pretrain.epochs=20 --seed 1`
+    * `ssl-bio pretrain --recipe har.toml --resume`
+    """
+    wishes = _wishes(overrides, {"seed": seed}, recipe_name, out, resume, overwrite, device)
+    from ssl_bio import commands
+
+    commands.pretrain(wishes)
+
+
+@app.command()
+def finetune(
+    checkpoint: CheckpointOption = None,
+    recipe_name: RecipeOption = None,
+    mode: Annotated[str | None, typer.Option("--mode", help="full, linear-probe, scratch or random-frozen.")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate of the head.")] = None,
+    backbone_lr: Annotated[float | None, typer.Option("--backbone-lr", help="Learning rate of the backbone.")] = None,
+    loss: Annotated[str | None, typer.Option("--loss", help="auto or cross-entropy.")] = None,
+    label_fraction: Annotated[
+        float | None, typer.Option("--label-fraction", help="Stratified share of the labels, e.g. 0.01.")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", metavar="0,1,2", help="Run once for each, end with mean ± std.")
+    ] = None,
+    sheet: SheetOption = Path("results.csv"),
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Learn a task on a backbone; without --checkpoint, on the newest complete pretraining run.
+
+    Examples:
+
+    * `ssl-bio finetune --backbone-lr 2e-5`
+    * `ssl-bio finetune --mode linear-probe --seeds 0,1,2`
+    * `ssl-bio finetune --mode full --label-fraction 0.01 --seeds 0,1,2`
+    * `ssl-bio finetune --recipe har-supervised.toml`
+    """
+    chosen = {
+        "seed": seed,
+        "finetune.mode": mode,
+        "finetune.lr": lr,
+        "finetune.backbone_lr": backbone_lr,
+        "finetune.loss": loss,
+        "finetune.label_fraction": label_fraction,
+    }
+    wishes = _wishes(overrides, chosen, recipe_name, out, resume, overwrite, device, sheet)
+    seed_list = _parse_seeds(seeds, seed)
+    from ssl_bio import commands
+
+    commands.finetune(wishes, checkpoint, seed_list)
+
+
+@app.command()
+def evaluate(
+    checkpoint: CheckpointOption = None,
+    split: Annotated[str | None, typer.Option("--split", help="train, val or test.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="NAME_OR_FOLDER", help="External validation on other data.")
+    ] = None,
+    sheet: SheetOption = Path("results.csv"),
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Judge a finetuned run; without --checkpoint, the newest one.
+
+    Examples:
+
+    * `ssl-bio evaluate`
+    * `ssl-bio evaluate --checkpoint checkpoints/har/finetune-full-seed0 --split val`
+    * `ssl-bio evaluate --data "another UCI HAR Dataset.zip"`
+    """
+    wishes = _wishes(overrides, {"evaluate.split": split}, None, None, False, False, device, sheet)
+    from ssl_bio import commands
+
+    commands.evaluate(wishes, checkpoint, data)
+
+
+@data_app.command("list")
+def data_list(root: RootOption = "") -> None:
+    """What can be had and what is prepared."""
+    from ssl_bio import catalogue
+
+    catalogue.list_data(root)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    name: Annotated[str, typer.Argument(help="A name from `ssl-bio data list`.")],
+    origin: Annotated[
+        str, typer.Option("--from", metavar="PATH_OR_URL", help="The publisher's folder, zip or address.")
+    ],
+    root: RootOption = "",
+) -> None:
+    """Read a publisher's files once into the memory-mapped store.
+
+    Example: `ssl-bio data prepare har --from "UCI HAR Dataset.zip"`
+    """
+    from ssl_bio import catalogue
+
+    catalogue.prepare_data(name, origin, root)
+
+
+@data_app.command("check")
+def data_check(name: Annotated[str, typer.Argument(help="A prepared dataset.")], root: RootOption = "") -> None:
+    """Read every byte, compare with the fingerprint, count what splits share."""
+    from ssl_bio import catalogue
+
+    catalogue.check_data(name, root)
+
+
+@recipes_app.command("list")
+def recipes_list() -> None:
+    """Recipes found by name."""
+    from ssl_bio import shelf
+
+    shelf.list_recipes()
+
+
+@recipes_app.command("show")
+def recipes_show(name: Annotated[str, typer.Argument(help="A name or a path.")]) -> None:
+    """Print a recipe."""
+    from ssl_bio import shelf
+
+    shelf.show_recipe(name)
+
+
+@recipes_app.command("validate")
+def recipes_validate(name: Annotated[str, typer.Argument(help="A name or a path.")]) -> None:
+    """Check a recipe; every error at once."""
+    from ssl_bio import shelf
+
+    shelf.validate_recipe(name)
+
+
+def _wishes(
+    overrides: list[str] | None,
+    chosen: dict[str, object],
+    recipe_name: str | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    sheet: Path = Path("results.csv"),
+) -> "Wishes":
+    if resume and overwrite:
+        raise RecipeError("--resume and --overwrite exclude each other: go on with the run, or replace it")
+    layer = recipe.parse_overrides(overrides or [])
+    for key, value in chosen.items():
+        if value is not None:
+            layer = recipe.with_value(layer, key, value)
+    from ssl_bio.commands import Wishes
+
+    return Wishes(layer, recipe_name, out, resume, overwrite, device, sheet)
+
+
+def _parse_seeds(text: str | None, seed: int | None) -> list[int] | None:
+    if text is None:
+        return None
+    if seed is not None:
+        raise RecipeError("--seed and --seeds exclude each other")
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise RecipeError(f"--seeds {text}: write whole numbers with commas between, such as 0,1,2") from None
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise RecipeError(f"--seeds {text}: each seed once, none negative")
+    return seeds

@@ -1,0 +1,1 @@
+"""Readers of publishers' formats and the prepared store they fill."""

@@ -1,0 +1,301 @@
+"""Prepared datasets: written once, opened as memory maps, named by a fingerprint.
+
+<root>/<name>/
+  dataset.json     what it is: channels, sampling rate, targets, splits, overlaps, fingerprint
+  signals.npy      (n, channels, length) float32
+  target-*.npy     one file a target, n rows each
+  subjects.npy     (n,) text ids
+  splits.npz       "<scheme>/<split>" -> row numbers
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import platformdirs
+from filelock import FileLock
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ssl_bio.errors import DataError
+
+FORMAT_VERSION = 1
+ENVIRONMENT_VARIABLE = "SSL_BIO_DATA"
+
+Signals = NDArray[np.float32]
+Rows = NDArray[np.int64]
+Splits = Mapping[str, Mapping[str, Rows]]  # scheme -> split -> rows
+
+
+class TargetInfo(BaseModel):
+    """What a target means: class codes with their names, values with their unit, or a second signal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["class", "value", "signal"]
+    classes: tuple[str, ...] = ()
+    unit: str = ""
+
+
+class Overlap(BaseModel):
+    """How much two splits share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    subjects: int
+    windows: int
+
+
+class DatasetInfo(BaseModel):
+    """The facts of a prepared dataset, stored beside its arrays."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int = FORMAT_VERSION
+    name: str
+    title: str
+    source: str
+    sampling_rate: float  # Hz
+    channels: tuple[str, ...]
+    unit: str
+    n: int
+    length: int  # samples in a window
+    targets: dict[str, TargetInfo]
+    schemes: dict[str, str]  # split scheme -> what it is
+    overlap: dict[str, dict[str, Overlap]] = {}  # scheme -> "train/test" -> counts
+    n_missing: int = 0  # NaN or infinite samples
+    first_missing: str = ""
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a reader makes of a publisher's files: arrays still in memory, not yet on disk."""
+
+    title: str
+    source: str
+    sampling_rate: float
+    channels: tuple[str, ...]
+    unit: str
+    signals: Signals  # (n, channels, length)
+    subjects: NDArray[np.str_]  # (n,)
+    targets: Mapping[str, tuple[TargetInfo, NDArray[Any]]]
+    splits: Splits
+    schemes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """An open prepared dataset; `signals` and large targets are memory maps."""
+
+    folder: Path
+    info: DatasetInfo
+    signals: Signals
+    subjects: NDArray[np.str_]
+    targets: Mapping[str, NDArray[Any]]
+    splits: Splits
+
+    def rows(self, scheme: str, split: str) -> Rows:
+        """Row numbers of one split ("train", "val", "test") under a scheme.
+
+        Raises DataError that lists the valid names.
+        """
+        if scheme not in self.splits:
+            raise DataError(
+                f"data.validation: dataset {self.info.name} has no split scheme {scheme!r}; "
+                f"it has {', '.join(self.splits)}"
+            )
+        if split not in self.splits[scheme]:
+            raise DataError(f"dataset {self.info.name} has no split {split!r}; it has {', '.join(self.splits[scheme])}")
+        return self.splits[scheme][split]
+
+    def target(self, name: str) -> tuple[TargetInfo, NDArray[Any]]:
+        """A target's meaning and its array. Raises DataError that lists the valid names."""
+        if name not in self.targets:
+            raise DataError(
+                f"data.target: dataset {self.info.name} has no target {name!r}; it has {', '.join(self.targets)}"
+            )
+        return self.info.targets[name], self.targets[name]
+
+
+def data_root(recipe_root: str = "") -> Path:
+    """Where prepared datasets live: the recipe's word, then $SSL_BIO_DATA, then the user's cache folder."""
+    chosen = recipe_root or os.environ.get(ENVIRONMENT_VARIABLE, "")
+    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("ssl-bio")) / "data"
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether `folder` holds a prepared dataset (it is renamed into place only when whole)."""
+    return (folder / "dataset.json").is_file()
+
+
+@contextmanager
+def preparing(folder: Path) -> Iterator[None]:
+    """Hold the right to prepare `folder`: a second process waits instead of doing the work twice."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.parent / f".{folder.name}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise DataError(f"{folder.parent}: cannot be written: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write(folder: Path, recording: Recording) -> PreparedDataset:
+    """Write a recording as a prepared dataset and open it. The folder appears whole or not at all.
+
+    Raises DataError when arrays do not fit together or the folder cannot be written.
+    """
+    _check_shapes(recording)
+    temporary = folder.parent / f".{folder.name}.{os.getpid()}.tmp"
+    try:
+        temporary.mkdir(parents=True)
+        info = _describe(folder.name, recording)
+        np.save(temporary / "signals.npy", np.ascontiguousarray(recording.signals, dtype=np.float32))
+        np.save(temporary / "subjects.npy", recording.subjects.astype(np.str_))
+        for name, (_, values) in recording.targets.items():
+            np.save(temporary / f"target-{name}.npy", values)
+        flat = {
+            f"{scheme}/{split}": rows for scheme, splits in recording.splits.items() for split, rows in splits.items()
+        }
+        np.savez(temporary / "splits.npz", **flat)  # type: ignore[arg-type]  # numpy types keyword arrays loosely
+        info = info.model_copy(update={"fingerprint": fingerprint(temporary, info)})
+        (temporary / "dataset.json").write_text(info.model_dump_json(indent=2), encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return open_dataset(folder)
+
+
+def open_dataset(folder: Path) -> PreparedDataset:
+    """Open a prepared dataset without reading its signals.
+
+    Raises DataError when a file is missing, truncated, of another format or not what dataset.json says.
+    """
+    info = _read_info(folder)
+    arrays = {name: _load(folder / name) for name in _array_files(info)}
+    for name, array in arrays.items():
+        if len(array) != info.n:
+            raise DataError(f"{folder / name}: {len(array)} rows instead of {info.n}; prepare the dataset again")
+    signals = arrays["signals.npy"]
+    expected = (info.n, len(info.channels), info.length)
+    if signals.shape != expected or signals.dtype != np.float32:
+        raise DataError(f"{folder / 'signals.npy'}: {signals.dtype} {signals.shape} instead of float32 {expected}")
+    splits: dict[str, dict[str, Rows]] = {scheme: {} for scheme in info.schemes}
+    try:
+        with np.load(folder / "splits.npz", allow_pickle=False) as file:
+            for key in file.files:
+                scheme, _, split = key.partition("/")
+                splits[scheme][split] = file[key]
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise DataError(f"{folder / 'splits.npz'}: broken ({error}); prepare the dataset again") from error
+    targets = {name: arrays[f"target-{name}.npy"] for name in info.targets}
+    return PreparedDataset(folder, info, signals, np.asarray(arrays["subjects.npy"]), targets, splits)
+
+
+def fingerprint(folder: Path, info: DatasetInfo) -> str:
+    """SHA-256 over every array file and every fact but the fingerprint itself: 16 hex digits."""
+    digest = hashlib.sha256(info.model_copy(update={"fingerprint": "", "source": ""}).model_dump_json().encode())
+    for name in _array_files(info):
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    with np.load(folder / "splits.npz", allow_pickle=False) as file:
+        for key in sorted(file.files):  # the archive's own bytes carry its time of writing
+            digest.update(key.encode() + file[key].astype("<i8").tobytes())
+    return digest.hexdigest()[:16]
+
+
+def overlaps(signals: Signals, subjects: NDArray[np.str_], splits: Splits) -> dict[str, dict[str, Overlap]]:
+    """For each scheme and pair of splits: subjects and identical windows that stand in both."""
+    windows = np.array([hashlib.blake2b(np.ascontiguousarray(window), digest_size=16).digest() for window in signals])
+    result: dict[str, dict[str, Overlap]] = {}
+    for scheme, parts in splits.items():
+        result[scheme] = {
+            f"{first}/{second}": Overlap(
+                subjects=len(np.intersect1d(subjects[parts[first]], subjects[parts[second]])),
+                windows=len(np.intersect1d(windows[parts[first]], windows[parts[second]])),
+            )
+            for first, second in combinations(parts, 2)
+        }
+    return result
+
+
+def _array_files(info: DatasetInfo) -> list[str]:
+    return ["signals.npy", "subjects.npy", *(f"target-{name}.npy" for name in sorted(info.targets))]
+
+
+def _describe(name: str, recording: Recording) -> DatasetInfo:
+    n, _, length = recording.signals.shape
+    finite = np.isfinite(recording.signals)
+    first_missing = ""
+    if not finite.all():
+        window, channel, sample = np.argwhere(~finite)[0]
+        first_missing = (
+            f"window {window} (subject {recording.subjects[window]}), "
+            f"channel {recording.channels[channel]}, sample {sample}"
+        )
+    return DatasetInfo(
+        name=name,
+        title=recording.title,
+        source=recording.source,
+        sampling_rate=recording.sampling_rate,
+        channels=recording.channels,
+        unit=recording.unit,
+        n=n,
+        length=length,
+        targets={key: info for key, (info, _) in recording.targets.items()},
+        schemes=dict(recording.schemes),
+        overlap=overlaps(recording.signals, recording.subjects, recording.splits),
+        n_missing=int((~finite).sum()),
+        first_missing=first_missing,
+    )
+
+
+def _check_shapes(recording: Recording) -> None:
+    if recording.signals.ndim != 3 or recording.signals.shape[1] != len(recording.channels):
+        raise DataError(
+            f"{recording.source}: signals have shape {recording.signals.shape}, "
+            f"not (n, {len(recording.channels)}, length)"
+        )
+    n = len(recording.signals)
+    for name, values in {"subjects": recording.subjects, **{k: v for k, (_, v) in recording.targets.items()}}.items():
+        if len(values) != n:
+            raise DataError(f"{recording.source}: {n} windows but {len(values)} {name}")
+
+
+def _read_info(folder: Path) -> DatasetInfo:
+    path = folder / "dataset.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        version = raw.get("format_version") if isinstance(raw, dict) else None
+        if version != FORMAT_VERSION:
+            raise DataError(f"{path}: format version {version}, not {FORMAT_VERSION}; prepare the dataset again")
+        return DatasetInfo.model_validate(raw)
+    except FileNotFoundError:
+        raise DataError(f"{folder}: not a prepared dataset (no dataset.json)") from None
+    except (OSError, ValueError, ValidationError) as error:
+        raise DataError(f"{path}: broken ({type(error).__name__}); prepare the dataset again") from error
+
+
+def _load(path: Path) -> NDArray[Any]:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; prepare the dataset again") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: truncated or broken ({error}); prepare the dataset again") from error

@@ -1,0 +1,116 @@
+"""Pure functions of (array, generator) on signals `(n, channels, length)`; none writes into its input."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from ssl_bio.data.store import Signals
+from ssl_bio.errors import DataError
+
+Augmentation = Callable[[Signals, np.random.Generator], Signals]
+
+
+def fill_missing(signals: Signals, how: str) -> Signals:
+    """Replace NaN and infinite samples: "zero", or "interpolate" linearly in time (edges repeat).
+
+    A channel with no finite sample at all becomes zero under both.
+    """
+    finite = np.isfinite(signals)
+    if finite.all():
+        return signals
+    filled = np.where(finite, signals, np.float32(0))
+    if how == "interpolate":
+        time = np.arange(signals.shape[-1])
+        for window, channel in np.argwhere(~finite.all(axis=-1)):
+            known = finite[window, channel]
+            if known.any():
+                filled[window, channel] = np.interp(time, time[known], signals[window, channel, known])
+    return filled
+
+
+def channel_statistics(signals: Signals) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each channel over windows and time; a silent channel gets 1."""
+    mean = signals.mean(axis=(0, 2), dtype=np.float64)
+    std = signals.std(axis=(0, 2), dtype=np.float64)
+    return mean.astype(np.float32), np.where(std > 0, std, 1.0).astype(np.float32)
+
+
+def conform(signals: Signals, sampling_rate: float, wanted_rate: float, wanted_length: int) -> Signals:
+    """Resample to another rate (polyphase filter), then cut the middle `wanted_length` samples.
+
+    Raises DataError when the result is too short.
+    """
+    if sampling_rate != wanted_rate:
+        ratio = Fraction(wanted_rate / sampling_rate).limit_denominator(1000)
+        signals = resample_poly(signals, ratio.numerator, ratio.denominator, axis=-1).astype(np.float32)
+    length = signals.shape[-1]
+    if length < wanted_length:
+        raise DataError(
+            f"windows last {length} samples at {wanted_rate:g} Hz, shorter than the model's {wanted_length}"
+        )
+    start = (length - wanted_length) // 2
+    return signals[..., start : start + wanted_length]
+
+
+def rotate(signals: Signals, rng: np.random.Generator, sigma: float = 0.15) -> Signals:
+    """Turn each window's 3-axis sensors by one small random rotation (`sigma` rad about a random axis).
+
+    What a phone worn slightly differently records. Channels come in consecutive x, y, z triples.
+
+    Raises DataError when the number of channels is no multiple of three.
+    """
+    n, n_channels, length = signals.shape
+    if n_channels % 3:
+        raise DataError(f"augment: 'rotate' needs x, y, z triples of channels, not {n_channels} channels")
+    triples = signals.reshape(n, n_channels // 3, 3, length)
+    rotation = _rotation_matrices(rng.standard_normal((n, 3)) * sigma)
+    return cast(Signals, np.matmul(rotation[:, None], triples).reshape(signals.shape))
+
+
+def scale(signals: Signals, rng: np.random.Generator, sigma: float = 0.1) -> Signals:
+    """Multiply each window by one random factor around 1."""
+    return signals * (1 + sigma * rng.standard_normal((len(signals), 1, 1), dtype=np.float32))
+
+
+def jitter(signals: Signals, rng: np.random.Generator, sigma: float = 0.05) -> Signals:
+    """Add white noise of `sigma` times each window's own deviation in each channel."""
+    noise = rng.standard_normal(signals.shape, dtype=np.float32)
+    return signals + sigma * signals.std(axis=-1, keepdims=True) * noise
+
+
+def shift(signals: Signals, rng: np.random.Generator, most: int = 16) -> Signals:
+    """Delay each window by up to `most` samples either way; the part that enters mirrors the part that left."""
+    length = signals.shape[-1]
+    most = min(most, length - 1)
+    padded = np.pad(signals, ((0, 0), (0, 0), (most, most)), mode="reflect")
+    start = rng.integers(0, 2 * most + 1, len(signals))
+    index = start[:, None, None] + np.arange(length)
+    return np.take_along_axis(padded, np.broadcast_to(index, signals.shape), axis=-1)
+
+
+def reverse_time(signals: Signals, rng: np.random.Generator) -> Signals:
+    """Play every other window, drawn at random, backwards."""
+    return np.where(rng.random((len(signals), 1, 1)) < 0.5, signals[..., ::-1], signals)
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "rotate": rotate,
+    "scale": scale,
+    "jitter": jitter,
+    "shift": shift,
+    "reverse_time": reverse_time,
+}
+
+
+def _rotation_matrices(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Rodrigues' formula: rotation vectors `(n, 3)` in radians -> matrices `(n, 3, 3)`."""
+    angle = np.linalg.norm(vectors, axis=1)[:, None, None]
+    x, y, z = (vectors / np.maximum(angle[:, 0], 1e-12)).T
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1).reshape(-1, 3, 3)
+    matrices = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    return matrices.astype(np.float32)

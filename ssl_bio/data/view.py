@@ -1,0 +1,120 @@
+"""What a run sees of a dataset: chosen rows, with missing samples treated and the run's own rate and length."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_bio.data.store import PreparedDataset, Rows, Signals
+from ssl_bio.data.transforms import AUGMENTATIONS, conform, fill_missing
+from ssl_bio.errors import DataError
+
+#: A generator for a purpose ("order", "augment") and a position within an epoch.
+Streams = Callable[..., np.random.Generator]
+
+
+class Batch(NamedTuple):
+    """Inputs `(batch, ...)` and, for downstream tasks, their targets `(batch, ...)`."""
+
+    inputs: NDArray[np.float32]
+    targets: NDArray[Any] | None
+
+
+@dataclass(frozen=True)
+class View:
+    """Rows of a prepared dataset; signals are read, and treated, a batch at a time."""
+
+    dataset: PreparedDataset
+    rows: Rows
+    targets: NDArray[Any] | None
+    missing: str
+    sampling_rate: float
+    length: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, positions: NDArray[np.int64] | slice) -> Signals:
+        """Signals `(n, n_channels, length)` at positions of this view."""
+        info = self.dataset.info
+        signals = np.ascontiguousarray(self.dataset.signals[self.rows[positions]])
+        if info.n_missing:
+            signals = fill_missing(signals, self.missing)
+        if (info.sampling_rate, info.length) != (self.sampling_rate, self.length):
+            signals = conform(signals, info.sampling_rate, self.sampling_rate, self.length)
+        return signals
+
+
+@dataclass(frozen=True)
+class Features:
+    """Frozen features `(n, n_features)` in memory, in place of signals."""
+
+    values: NDArray[np.float32]
+    targets: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def read(self, positions: NDArray[np.int64] | slice) -> NDArray[np.float32]:
+        """Features at positions."""
+        return self.values[positions]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches of a view or of features, shuffled for training or in order for evaluation."""
+
+    source: View | Features
+    batch_size: int
+    augment: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return -(-len(self.source) // self.batch_size)
+
+    def shuffled(self, streams: Streams) -> Iterator[Batch]:
+        """One epoch in random order; every draw comes from `streams`, a function of purpose and position."""
+        order = streams("order").permutation(len(self.source))
+        for step in range(len(self)):
+            positions = order[step * self.batch_size : (step + 1) * self.batch_size]
+            inputs = self.source.read(positions)
+            if self.augment:
+                rng = streams("augment", step)
+                for name in self.augment:
+                    inputs = AUGMENTATIONS[name](inputs, rng)
+            yield Batch(inputs, None if self.source.targets is None else self.source.targets[positions])
+
+    def ordered(self) -> Iterator[Batch]:
+        """All of it, once, in order, as it is."""
+        for start in range(0, len(self.source), self.batch_size):
+            positions = slice(start, start + self.batch_size)
+            targets = None if self.source.targets is None else self.source.targets[positions]
+            yield Batch(self.source.read(positions), targets)
+
+
+def check_missing(dataset: PreparedDataset, missing: str) -> None:
+    """Raise DataError when the dataset has NaN or infinite samples and nothing says how to fill them."""
+    info = dataset.info
+    if info.n_missing and missing == "reject":
+        raise DataError(
+            f"dataset {info.name}: {info.n_missing} NaN or infinite samples, the first in {info.first_missing}; "
+            'set data.missing to "zero" or "interpolate" to fill them'
+        )
+
+
+def draw_labelled(
+    rows: Rows, labels: NDArray[np.int64], classes: Sequence[str], fraction: float, rng: np.random.Generator
+) -> Rows:
+    """A stratified share of `rows`: from each class, at random, `fraction` of its rows, at least one.
+
+    Raises DataError when a class has no row to draw from.
+    """
+    chosen = []
+    for code, name in enumerate(classes):
+        members = rows[labels[rows] == code]
+        if len(members) == 0:
+            raise DataError(f"class {name!r} is missing from training: its {len(rows)} windows hold none of it")
+        n = max(1, round(fraction * len(members)))
+        chosen.append(members if n == len(members) else rng.permutation(members)[:n])
+    return np.sort(np.concatenate(chosen))

@@ -1,0 +1,77 @@
+"""A small residual convolution net: the supervised yardstick, and the convolutional stem of TimeMAE."""
+
+import math
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssl_bio.models.layers import InputNorm
+
+
+class ResidualStage(nn.Module):
+    """Two convolutions of 5 samples with batch normalisation around a strided shortcut (He et al. 2016)."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 2) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(in_channels, out_channels, 5, stride, padding=2, bias=False)
+        self.second = nn.Conv1d(out_channels, out_channels, 5, padding=2, bias=False)
+        self.norm_first = nn.BatchNorm1d(out_channels)
+        self.norm_second = nn.BatchNorm1d(out_channels)
+        self.shortcut = nn.Conv1d(in_channels, out_channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm_first(self.first(x)))
+        return F.relu(self.shortcut(x) + self.norm_second(self.second(y)))
+
+
+class ConvStem(nn.Module):
+    """Halves time with each residual stage until a token stands for `wave_length` samples.
+
+    Scaled signals `(batch, n_channels, length)` -> tokens `(batch, length / wave_length, d_model)`;
+    widths double from `d_model / 2**(stages - 1)`, but not below 32.
+    """
+
+    overlaps = True
+
+    def __init__(self, n_channels: int, d_model: int, wave_length: int) -> None:
+        super().__init__()
+        n_stages = int(math.log2(wave_length))
+        if 2**n_stages != wave_length or n_stages < 1:
+            raise ValueError(
+                f"a convolutional stem halves time, so wave_length must be 2, 4, 8, ..., not {wave_length}"
+            )
+        widths = [max(32, d_model // 2 ** (n_stages - 1 - stage)) for stage in range(n_stages - 1)] + [d_model]
+        self.enter = nn.Conv1d(n_channels, widths[0], 7, padding=3, bias=False)
+        self.norm = nn.BatchNorm1d(widths[0])
+        pairs = zip([widths[0], *widths[:-1]], widths, strict=True)
+        self.stages = nn.ModuleList(ResidualStage(before, after) for before, after in pairs)
+        self.layer_widths = (widths[0], *widths)
+
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """Tokens of the entrance and of each stage, `(batch, time, width)` each."""
+        x = F.relu(self.norm(self.enter(x)))
+        outputs = [x.transpose(1, 2)]
+        for stage in self.stages:
+            x = stage(x)
+            outputs.append(x.transpose(1, 2))
+        return outputs
+
+
+class ConvBackbone(nn.Module):
+    """The stem alone as a backbone: signals `(batch, n_channels, length)` -> tokens `(batch, n_tokens, d_model)`."""
+
+    def __init__(
+        self, n_channels: int, length: int, d_model: int = 128, wave_length: int = 16, normalize: str = "channel"
+    ) -> None:
+        super().__init__()
+        self.n_channels, self.length = n_channels, length
+        self.input_norm = InputNorm(n_channels, normalize)
+        self.stem = ConvStem(self.input_norm.out_channels, d_model, wave_length)
+        self.layer_widths = self.stem.layer_widths
+
+    def layers(self, signals: Tensor) -> list[Tensor]:
+        """Tokens of every stage."""
+        return self.stem.layers(self.input_norm(signals))
+
+    def forward(self, signals: Tensor) -> Tensor:
+        return self.layers(signals)[-1]

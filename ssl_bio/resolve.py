@@ -1,0 +1,124 @@
+"""Who wins: command line over recipe over checkpoint over what the data says over defaults.
+
+The result is a complete, frozen recipe and the origin of every value that is no default.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ssl_bio.checkpoint import Facts
+from ssl_bio.data.store import DatasetInfo
+from ssl_bio.errors import DataError, RecipeError
+from ssl_bio.recipe import COMMAND_LINE, Recipe, Written, complete, flatten, put
+
+CHECKPOINT = "checkpoint"
+DATASET = "dataset"
+
+#: On resume the newly given value of these keys wins; of every other key the run's own does.
+NEW_WINS_ON_RESUME = (
+    "pretrain.epochs",
+    "pretrain.probe_every",
+    "finetune.epochs",
+    "finetune.patience",
+    "evaluate.",
+    "reference.",
+    "data.root",
+    "model_name",
+    "task_name",
+)
+
+#: What decides a network's shape: a checkpoint's values cannot be changed afterwards.
+_ARCHITECTURE = (
+    "kind",
+    "d_model",
+    "n_layers",
+    "n_heads",
+    "wave_length",
+    "stem",
+    "encoder",
+)
+
+
+class Resolved(NamedTuple):
+    """A complete recipe and `section.key` -> where its value came from, defaults left out."""
+
+    recipe: Recipe
+    origins: Mapping[str, str]
+
+
+def resolve(layers: Sequence[Written]) -> Resolved:
+    """Merge layers, the later over the earlier, over the schema's defaults.
+
+    Raises RecipeError when the merged recipe is not valid.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        _merge(values, layer.values)
+        origins |= dict.fromkeys(flatten(layer.values), layer.source)
+    recipe = complete(values, " + ".join(layer.source for layer in layers) or "defaults")
+    defaults = flatten(Recipe().model_dump())
+    flat = flatten(recipe.model_dump())
+    # A reference table has no defaults of its own: all that it holds was written.
+    kept = {key: origin for key, origin in origins.items() if key in flat and flat[key] != defaults.get(key)}
+    return Resolved(recipe, kept)
+
+
+def from_checkpoint(facts: Facts, written: Written | None) -> Written:
+    """A checkpoint's recipe as a layer under a recipe.
+
+    Raises RecipeError when the recipe asks for another network than the checkpoint holds.
+    """
+    mine = (written.values.get("model") or {}) if written else {}
+    theirs = facts.recipe.get("model") or {}
+    for key in _ARCHITECTURE:
+        if key in mine and key in theirs and mine[key] != theirs[key]:
+            raise RecipeError(
+                f"model.{key} is {mine[key]!r} in {written.source if written else ''} but {theirs[key]!r} in the "
+                "checkpoint: give the checkpoint of that recipe, or leave model out of the recipe"
+            )
+    return Written(facts.recipe, CHECKPOINT)
+
+
+def with_dataset(resolved: Resolved, info: DatasetInfo) -> Resolved:
+    """Fill in what only the prepared dataset knows.
+
+    Raises DataError when the dataset cannot serve the recipe.
+    """
+    target = resolved.recipe.data.target
+    if target and target not in info.targets:
+        raise DataError(f"data.target: dataset {info.name} has no target {target!r}; it has {', '.join(info.targets)}")
+    if resolved.recipe.data.validation not in info.schemes:
+        raise DataError(
+            f"data.validation: dataset {info.name} has no split scheme {resolved.recipe.data.validation!r}; "
+            f"it has {', '.join(info.schemes)}"
+        )
+    if target:
+        return resolved
+    filled = resolved.recipe.data.model_copy(update={"target": next(iter(info.targets))})
+    return Resolved(resolved.recipe.model_copy(update={"data": filled}), {**resolved.origins, "data.target": DATASET})
+
+
+def on_resume(stored: Written, wanted: Resolved) -> tuple[Resolved, list[str]]:
+    """The recipe of a run that goes on, and one line for each value that was asked for and not taken."""
+    stored_flat = flatten(complete(stored.values, stored.source).model_dump())
+    wanted_flat = flatten(wanted.recipe.model_dump())
+    taken: dict[str, Any] = {}
+    refused = []
+    for key, origin in wanted.origins.items():
+        if wanted_flat[key] == stored_flat.get(key):
+            continue
+        if key.startswith(NEW_WINS_ON_RESUME):
+            put(taken, key, wanted_flat[key])
+        else:
+            refused.append(f"--resume keeps {key} = {stored_flat.get(key)!r}, not {wanted_flat[key]!r} from {origin}")
+    return resolve([stored, Written(taken, COMMAND_LINE)]), refused
+
+
+def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            child = into.setdefault(key, {})
+            _merge(child, value)
+        else:
+            into[key] = value

@@ -1,0 +1,169 @@
+"""What one step does: the pretext task and the downstream tasks behind one contract.
+
+`step` returns the loss and sums; the loop adds the sums up over an epoch and `figures` turns them into
+what the history shows. A task never sees a recipe, a file or the loop.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssl_bio.metrics import ndcg, perplexity
+from ssl_bio.models.heads import Classifier
+from ssl_bio.models.timemae import TimeMAE, hide
+from ssl_bio.optim import Group, trainable
+
+Sums = Mapping[str, Tensor]
+
+
+class StepResult(NamedTuple):
+    """The loss to minimise, and sums over the batch that add up over steps."""
+
+    loss: Tensor
+    sums: dict[str, Tensor]
+
+
+class Task(Protocol):
+    """The contract between a task and the loop."""
+
+    model: nn.Module
+
+    def step(self, inputs: Tensor, targets: Tensor | None) -> StepResult:
+        """Loss of a batch. Randomness comes from torch's global generator, which the loop seeds."""
+        ...
+
+    def parameter_groups(self) -> list[Group]:
+        """Who trains, at which rate."""
+        ...
+
+    def after_step(self) -> None:
+        """What follows an optimiser step."""
+        ...
+
+    def figures(self, sums: Sums) -> dict[str, float]:
+        """Figures of an epoch from its sums."""
+        ...
+
+
+class TimeMAETask:
+    """Masked representation regression and masked codeword classification (TimeMAE, equations 5-8).
+
+    loss = alpha * MSE(prediction, target) + beta * CE(scores, codewords), with label smoothing in CE.
+    """
+
+    def __init__(
+        self,
+        model: TimeMAE,
+        lr: float,
+        mask_ratio: float,
+        momentum: float,
+        alpha: float,
+        beta: float,
+        label_smoothing: float = 0.0,
+        straight_through: bool = False,
+        mask_per_sample: bool = False,
+    ) -> None:
+        self.model: TimeMAE = model
+        self.lr, self.mask_ratio, self.momentum = lr, mask_ratio, momentum
+        self.alpha, self.beta, self.label_smoothing = alpha, beta, label_smoothing
+        self.straight_through, self.mask_per_sample = straight_through, mask_per_sample
+
+    def step(self, inputs: Tensor, targets: Tensor | None = None) -> StepResult:
+        """Signals `(batch, n_channels, length)`; targets are not looked at."""
+        batch = len(inputs) if self.mask_per_sample else None
+        hidden = hide(self.model.backbone.n_tokens, self.mask_ratio, batch).to(inputs.device)
+        prediction = self.model(inputs, hidden)
+        scores = prediction.scores.flatten(0, 1)
+        codewords = prediction.codewords.flatten(0, 1)
+        if not self.straight_through:
+            codewords = codewords.detach()
+        mse = F.mse_loss(prediction.representation, prediction.target)
+        ce = F.cross_entropy(scores, codewords, label_smoothing=self.label_smoothing)
+        loss = self.alpha * mse + self.beta * ce
+        with torch.no_grad():
+            wanted = codewords.argmax(dim=1)
+            n = torch.tensor(float(len(inputs)))
+            sums = {
+                "windows": n,
+                "tokens": torch.tensor(float(len(wanted))),
+                "loss": loss.detach() * n,
+                "mse": mse.detach() * n,
+                "ce": ce.detach() * n,
+                "hits": (scores.argmax(dim=1) == wanted).sum(),
+                "ndcg10": ndcg(scores, wanted, k=10) * len(wanted),
+                "codeword_counts": codewords.sum(dim=0),
+            }
+        return StepResult(loss, sums)
+
+    def parameter_groups(self) -> list[Group]:
+        """Everything but the target encoder, at one rate."""
+        return [Group("pretext", trainable(self.model), self.lr)]
+
+    def after_step(self) -> None:
+        """Let the target encoder follow."""
+        self.model.update_target(self.momentum)
+
+    def figures(self, sums: Sums) -> dict[str, float]:
+        """loss, mse, ce, hits, hit_rate, ndcg10, perplexity."""
+        windows, tokens = float(sums["windows"]), float(sums["tokens"])
+        return {
+            "loss": float(sums["loss"]) / windows,
+            "mse": float(sums["mse"]) / windows,
+            "ce": float(sums["ce"]) / windows,
+            "hits": float(sums["hits"]),
+            "hit_rate": float(sums["hits"]) / tokens,
+            "ndcg10": float(sums["ndcg10"]) / tokens,
+            "perplexity": float(perplexity(sums["codeword_counts"])),
+        }
+
+
+class ClassifyTask:
+    """Cross entropy on class codes, optionally with mixup (Zhang et al. 2018).
+
+    `frozen_features=True` takes pooled features in place of signals and trains the head alone.
+    """
+
+    def __init__(
+        self,
+        model: Classifier,
+        lr: float,
+        backbone_lr: float,
+        label_smoothing: float = 0.0,
+        mixup: float = 0.0,
+        frozen_features: bool = False,
+    ) -> None:
+        self.model: Classifier = model
+        self.lr, self.backbone_lr = lr, backbone_lr
+        self.label_smoothing, self.mixup = label_smoothing, mixup
+        self.frozen_features = frozen_features
+
+    def step(self, inputs: Tensor, targets: Tensor | None) -> StepResult:
+        """Signals or features `(batch, ...)` and class codes `(batch,)`."""
+        assert targets is not None
+        wanted = F.one_hot(targets, self.model.head.out_features).to(inputs.dtype)
+        if self.mixup and self.model.training:
+            share = torch.distributions.Beta(self.mixup, self.mixup).sample().to(inputs.device)
+            partner = torch.randperm(len(inputs), device=inputs.device)
+            inputs = share * inputs + (1 - share) * inputs[partner]
+            wanted = share * wanted + (1 - share) * wanted[partner]
+        logits = self.model.classify(inputs) if self.frozen_features else self.model(inputs)
+        loss = F.cross_entropy(logits, wanted, label_smoothing=self.label_smoothing if self.model.training else 0.0)
+        n = torch.tensor(float(len(inputs)))
+        return StepResult(loss, {"windows": n, "loss": loss.detach() * n})
+
+    def parameter_groups(self) -> list[Group]:
+        """The head at `lr`; the backbone at `backbone_lr` unless features are frozen."""
+        head = Group("head", trainable(self.model.head), self.lr)
+        if self.frozen_features:
+            return [head]
+        return [head, Group("backbone", trainable(self.model.backbone), self.backbone_lr)]
+
+    def after_step(self) -> None:
+        """Nothing follows."""
+
+    def figures(self, sums: Sums) -> dict[str, float]:
+        """loss."""
+        return {"loss": float(sums["loss"]) / float(sums["windows"])}

@@ -1,0 +1,62 @@
+"""What a person sees: notes, progress bars with ETA and live losses, tables. Quiet when not a terminal."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+console = Console(highlight=False, soft_wrap=True)
+error_console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Ticker(Protocol):
+    """Told of every finished unit of work, with figures to show beside the bar."""
+
+    def __call__(self, done: int, figures: Mapping[str, float] | None = None) -> None: ...
+
+
+def note(text: str) -> None:
+    """One line for the reader, printed as it is."""
+    console.print(escape(text))
+
+
+def warn(text: str) -> None:
+    """One line that asks for attention."""
+    console.print(f"[yellow]note:[/] {escape(text)}")
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Ticker]:
+    """A bar with ETA and live figures, on a terminal only."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(title, total=total, figures="")
+
+        def tick(done: int, figures: Mapping[str, float] | None = None) -> None:
+            bar.update(task, completed=done)
+            if figures:
+                bar.update(task, figures="  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+
+        yield tick
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A small table: first column left, the others right."""
+    view = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold", expand=False)
+    for index, column in enumerate(columns):
+        view.add_column(escape(column), justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        view.add_row(*(escape(cell) for cell in row))
+    console.print(view)
