@@ -164,9 +164,18 @@ def pretext_task(recipe: Recipe, module: nn.Module) -> TimeMAETask:
     settings, model = recipe.pretrain, recipe.model
     if module.n_tokens < 2:
         raise RecipeError(f"model.wave_length {model.wave_length} leaves {module.n_tokens} token: nothing to mask")
-    network = TimeMAE(
-        module, model.decoder_layers, model.n_heads, model.vocab_size, model.dropout, target=settings.target
-    )
+    try:
+        network = TimeMAE(
+            module,
+            model.decoder_layers,
+            model.n_heads,
+            model.vocab_size,
+            model.dropout,
+            settings.target,
+            contrast=settings.gamma > 0,
+        )
+    except ValueError as error:
+        raise RecipeError(f"pretrain: {error}") from error
     return TimeMAETask(
         network,
         settings.lr,
@@ -174,6 +183,8 @@ def pretext_task(recipe: Recipe, module: nn.Module) -> TimeMAETask:
         settings.momentum,
         settings.alpha,
         settings.beta,
+        settings.gamma,
+        settings.temperature,
         settings.label_smoothing,
         settings.straight_through,
         settings.mask_per_sample,

@@ -69,7 +69,14 @@ def pretrain(wishes: Wishes) -> RunFolder:
         max_grad_norm=plan.pretrain.max_grad_norm,
         monitor="probe_accuracy" if plan.pretrain.select == "probe" else "",
     )
-    batches = Batches(view, plan.pretrain.batch_size, plan.pretrain.augment)
+    batches = Batches(
+        view,
+        plan.pretrain.batch_size,
+        plan.pretrain.augment,
+        plan.pretrain.augment_strength,
+        pairs=plan.pretrain.gamma > 0,
+        neighbours=plan.pretrain.neighbours,
+    )
     fitted = fit(task, batches, settings, run, device, _pretext_validation(plan, data, backbone, device), wishes.resume)
     facts = _facts("pretrain", plan, data, fitted, len(view))
     facts = facts.model_copy(update={"selected_on": "val" if settings.monitor else "last"})
@@ -188,6 +195,7 @@ def _train_all(
         build.view(data, plan.data, train, info.sampling_rate, info.length),
         plan.finetune.batch_size,
         plan.finetune.augment,
+        plan.finetune.augment_strength,
     )
     validate = None
     if selected_on != "last":

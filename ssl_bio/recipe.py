@@ -83,10 +83,14 @@ class PretrainSection(Section):
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
     alpha: NonNegative = 5.0  # weight of masked representation regression
     beta: NonNegative = 1.0  # weight of masked codeword classification
+    gamma: NonNegative = 0.0  # weight of window contrast between two views; needs target = "all"
+    temperature: Positive = 0.2  # of window contrast
+    neighbours: Annotated[int, Field(ge=0)] = 0  # the other view is of a window up to so many rows away
     label_smoothing: Share = 0.2
     straight_through: bool = False  # let the codeword loss move the codewords it predicts
     target: Literal["masked", "all"] = "masked"  # what the target encoder sees
     augment: list[Augmentation] = []
+    augment_strength: NonNegative = 1.0
     fit_on: Literal["train", "train+val"] = "train+val"  # unlabelled windows; the test split never
     probe_every: Annotated[int, Field(ge=0)] = 0  # epochs between linear probes on validation; 0: never
     select: Literal["last", "probe"] = "last"  # which epoch's weights the run keeps
@@ -109,6 +113,7 @@ class FinetuneSection(Section):
     label_smoothing: Share = 0.0
     mixup: NonNegative = 0.0  # parameter of the Beta distribution; 0: none
     augment: list[Augmentation] = []
+    augment_strength: NonNegative = 1.0
     average: Share = 0.0  # momentum of the moving average of weights that is evaluated; 0: none
     pooling: list[Literal["mean", "max", "std"]] = ["mean"]
     layers: Literal["last", "all"] = "last"  # tokens of which layers are pooled

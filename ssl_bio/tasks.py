@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_bio.metrics import ndcg, perplexity
+from ssl_bio.models.contrast import info_nce
 from ssl_bio.models.heads import Classifier
-from ssl_bio.models.timemae import TimeMAE, hide
+from ssl_bio.models.timemae import Prediction, TimeMAE, hide
 from ssl_bio.optim import Group, trainable
 
 Sums = Mapping[str, Tensor]
@@ -51,7 +52,8 @@ class Task(Protocol):
 class TimeMAETask:
     """Masked representation regression and masked codeword classification (TimeMAE, equations 5-8).
 
-    loss = alpha * MSE(prediction, target) + beta * CE(scores, codewords), with label smoothing in CE.
+    loss = alpha * MSE(prediction, target) + beta * CE(scores, codewords) + gamma * InfoNCE(view, partner),
+    with label smoothing in CE. The last term is ours: it needs another view of each window.
     """
 
     def __init__(
@@ -62,20 +64,23 @@ class TimeMAETask:
         momentum: float,
         alpha: float,
         beta: float,
+        gamma: float = 0.0,
+        temperature: float = 0.2,
         label_smoothing: float = 0.0,
         straight_through: bool = False,
         mask_per_sample: bool = False,
     ) -> None:
         self.model: TimeMAE = model
         self.lr, self.mask_ratio, self.momentum = lr, mask_ratio, momentum
-        self.alpha, self.beta, self.label_smoothing = alpha, beta, label_smoothing
+        self.alpha, self.beta, self.gamma = alpha, beta, gamma
+        self.temperature, self.label_smoothing = temperature, label_smoothing
         self.straight_through, self.mask_per_sample = straight_through, mask_per_sample
 
     def step(self, inputs: Tensor, targets: Tensor | None = None) -> StepResult:
-        """Signals `(batch, n_channels, length)`; targets are not looked at."""
+        """Signals `(batch, n_channels, length)`; `targets`, if any, another view of each of them."""
         batch = len(inputs) if self.mask_per_sample else None
         hidden = hide(self.model.backbone.n_tokens, self.mask_ratio, batch).to(inputs.device)
-        prediction = self.model(inputs, hidden)
+        prediction: Prediction = self.model(inputs, hidden, targets)
         scores = prediction.scores.flatten(0, 1)
         codewords = prediction.codewords.flatten(0, 1)
         if not self.straight_through:
@@ -83,6 +88,10 @@ class TimeMAETask:
         mse = F.mse_loss(prediction.representation, prediction.target)
         ce = F.cross_entropy(scores, codewords, label_smoothing=self.label_smoothing)
         loss = self.alpha * mse + self.beta * ce
+        terms = {"mse": mse, "ce": ce}
+        if prediction.view is not None and prediction.partner is not None:
+            terms["contrast"] = info_nce(prediction.view, prediction.partner, self.temperature)
+            loss = loss + self.gamma * terms["contrast"]
         with torch.no_grad():
             wanted = codewords.argmax(dim=1)
             n = torch.tensor(float(len(inputs)))
@@ -90,8 +99,7 @@ class TimeMAETask:
                 "windows": n,
                 "tokens": torch.tensor(float(len(wanted))),
                 "loss": loss.detach() * n,
-                "mse": mse.detach() * n,
-                "ce": ce.detach() * n,
+                **{name: term.detach() * n for name, term in terms.items()},
                 "hits": (scores.argmax(dim=1) == wanted).sum(),
                 "ndcg10": ndcg(scores, wanted, k=10) * len(wanted),
                 "codeword_counts": codewords.sum(dim=0),
@@ -107,12 +115,11 @@ class TimeMAETask:
         self.model.update_target(self.momentum)
 
     def figures(self, sums: Sums) -> dict[str, float]:
-        """loss, mse, ce, hits, hit_rate, ndcg10, perplexity."""
+        """loss, mse, ce, contrast (if used), hits, hit_rate, ndcg10, perplexity."""
         windows, tokens = float(sums["windows"]), float(sums["tokens"])
+        means = [name for name in ("loss", "mse", "ce", "contrast") if name in sums]
         return {
-            "loss": float(sums["loss"]) / windows,
-            "mse": float(sums["mse"]) / windows,
-            "ce": float(sums["ce"]) / windows,
+            **{name: float(sums[name]) / windows for name in means},
             "hits": float(sums["hits"]),
             "hit_rate": float(sums["hits"]) / tokens,
             "ndcg10": float(sums["ndcg10"]) / tokens,

@@ -11,7 +11,8 @@ from scipy.signal import resample_poly
 from ssl_bio.data.store import Signals
 from ssl_bio.errors import DataError
 
-Augmentation = Callable[[Signals, np.random.Generator], Signals]
+#: (signals, generator, strength) -> signals; strength 1 is what pretraining found useful, 0 changes nothing.
+Augmentation = Callable[[Signals, np.random.Generator, float], Signals]
 
 
 def fill_missing(signals: Signals, how: str) -> Signals:
@@ -56,8 +57,8 @@ def conform(signals: Signals, sampling_rate: float, wanted_rate: float, wanted_l
     return signals[..., start : start + wanted_length]
 
 
-def rotate(signals: Signals, rng: np.random.Generator, sigma: float = 0.15) -> Signals:
-    """Turn each window's 3-axis sensors by one small random rotation (`sigma` rad about a random axis).
+def rotate(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
+    """Turn each window's 3-axis sensors by one small random rotation (0.3 rad a component at strength 1).
 
     What a phone worn slightly differently records. Channels come in consecutive x, y, z triples.
 
@@ -67,34 +68,35 @@ def rotate(signals: Signals, rng: np.random.Generator, sigma: float = 0.15) -> S
     if n_channels % 3:
         raise DataError(f"augment: 'rotate' needs x, y, z triples of channels, not {n_channels} channels")
     triples = signals.reshape(n, n_channels // 3, 3, length)
-    rotation = _rotation_matrices(rng.standard_normal((n, 3)) * sigma)
+    rotation = _rotation_matrices(rng.standard_normal((n, 3)) * 0.3 * strength)
     return cast(Signals, np.matmul(rotation[:, None], triples).reshape(signals.shape))
 
 
-def scale(signals: Signals, rng: np.random.Generator, sigma: float = 0.1) -> Signals:
-    """Multiply each window by one random factor around 1."""
-    return signals * (1 + sigma * rng.standard_normal((len(signals), 1, 1), dtype=np.float32))
+def scale(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
+    """Multiply each window by one random factor around 1 (deviation 0.2 at strength 1)."""
+    return signals * (1 + np.float32(0.2 * strength) * rng.standard_normal((len(signals), 1, 1), dtype=np.float32))
 
 
-def jitter(signals: Signals, rng: np.random.Generator, sigma: float = 0.05) -> Signals:
-    """Add white noise of `sigma` times each window's own deviation in each channel."""
+def jitter(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
+    """Add white noise, a tenth of each window's own deviation in each channel at strength 1."""
     noise = rng.standard_normal(signals.shape, dtype=np.float32)
-    return signals + sigma * signals.std(axis=-1, keepdims=True) * noise
+    return signals + np.float32(0.1 * strength) * signals.std(axis=-1, keepdims=True) * noise
 
 
-def shift(signals: Signals, rng: np.random.Generator, most: int = 16) -> Signals:
-    """Delay each window by up to `most` samples either way; the part that enters mirrors the part that left."""
+def shift(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
+    """Delay each window by up to an eighth of its length (at strength 1) either way; the part that enters
+    mirrors what stood at the edge."""
     length = signals.shape[-1]
-    most = min(most, length - 1)
+    most = min(round(length / 8 * strength), length - 1)
     padded = np.pad(signals, ((0, 0), (0, 0), (most, most)), mode="reflect")
     start = rng.integers(0, 2 * most + 1, len(signals))
     index = start[:, None, None] + np.arange(length)
     return np.take_along_axis(padded, np.broadcast_to(index, signals.shape), axis=-1)
 
 
-def reverse_time(signals: Signals, rng: np.random.Generator) -> Signals:
-    """Play every other window, drawn at random, backwards."""
-    return np.where(rng.random((len(signals), 1, 1)) < 0.5, signals[..., ::-1], signals)
+def reverse_time(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
+    """Play windows drawn at random, every other one at strength 1, backwards."""
+    return np.where(rng.random((len(signals), 1, 1)) < 0.5 * strength, signals[..., ::-1], signals)
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {

@@ -46,6 +46,17 @@ class View:
             signals = conform(signals, info.sampling_rate, self.sampling_rate, self.length)
         return signals
 
+    def neighbours(self, positions: NDArray[np.int64], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """For each position another one at random, up to `most` dataset rows away and of the same person.
+
+        Where rows of a person follow one another in time, neighbours show mostly the same state.
+        """
+        wanted = self.rows[positions] + rng.integers(-most, most + 1, len(positions))
+        found = np.clip(np.searchsorted(self.rows, wanted), 0, len(self.rows) - 1)
+        subjects = self.dataset.subjects
+        same = (self.rows[found] == wanted) & (subjects[self.rows[found]] == subjects[self.rows[positions]])
+        return np.where(same, found, positions)
+
 
 @dataclass(frozen=True)
 class Features:
@@ -64,11 +75,18 @@ class Features:
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches of a view or of features, shuffled for training or in order for evaluation."""
+    """Batches of a view or of features, shuffled for training or in order for evaluation.
+
+    `pairs` gives each training window another view as its target: of itself, or of one up to
+    `neighbours` rows away, augmented on its own.
+    """
 
     source: View | Features
     batch_size: int
     augment: Sequence[str] = ()
+    strength: float = 1.0
+    pairs: bool = False
+    neighbours: int = 0
 
     def __len__(self) -> int:
         return -(-len(self.source) // self.batch_size)
@@ -78,12 +96,18 @@ class Batches:
         order = streams("order").permutation(len(self.source))
         for step in range(len(self)):
             positions = order[step * self.batch_size : (step + 1) * self.batch_size]
-            inputs = self.source.read(positions)
-            if self.augment:
-                rng = streams("augment", step)
-                for name in self.augment:
-                    inputs = AUGMENTATIONS[name](inputs, rng)
-            yield Batch(inputs, None if self.source.targets is None else self.source.targets[positions])
+            rng = streams("augment", step)
+            inputs = self._augmented(positions, rng)
+            targets = None if self.source.targets is None else self.source.targets[positions]
+            if self.pairs and isinstance(self.source, View):
+                targets = self._augmented(self.source.neighbours(positions, self.neighbours, rng), rng)
+            yield Batch(inputs, targets)
+
+    def _augmented(self, positions: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
+        inputs = self.source.read(positions)
+        for name in self.augment:
+            inputs = AUGMENTATIONS[name](inputs, rng, self.strength)
+        return inputs
 
     def ordered(self) -> Iterator[Batch]:
         """All of it, once, in order, as it is."""

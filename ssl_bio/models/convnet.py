@@ -1,6 +1,7 @@
 """A small residual convolution net: the supervised yardstick, and the convolutional stem of TimeMAE."""
 
 import math
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,27 +26,27 @@ class ResidualStage(nn.Module):
 
 
 class ConvStem(nn.Module):
-    """Halves time with each residual stage until a token stands for `wave_length` samples.
+    """Halves time on entering and with each residual stage until a token stands for `wave_length` samples.
 
-    Scaled signals `(batch, n_channels, length)` -> tokens `(batch, length / wave_length, d_model)`;
-    widths double from `d_model / 2**(stages - 1)`, but not below 32.
+    Scaled signals `(batch, n_channels, length)` -> tokens `(batch, length / wave_length, d_model)`; widths
+    double, three eighths of `d_model` at the entrance of a stem of three halvings.
     """
 
     overlaps = True
 
     def __init__(self, n_channels: int, d_model: int, wave_length: int) -> None:
         super().__init__()
-        n_stages = int(math.log2(wave_length))
-        if 2**n_stages != wave_length or n_stages < 1:
+        n_halvings = int(math.log2(wave_length))
+        if 2**n_halvings != wave_length or n_halvings < 1:
             raise ValueError(
                 f"a convolutional stem halves time, so wave_length must be 2, 4, 8, ..., not {wave_length}"
             )
-        widths = [max(32, d_model // 2 ** (n_stages - 1 - stage)) for stage in range(n_stages - 1)] + [d_model]
-        self.enter = nn.Conv1d(n_channels, widths[0], 7, padding=3, bias=False)
+        widths = [min(d_model, max(32, 3 * d_model // 2 ** (n_halvings - i))) for i in range(n_halvings - 1)]
+        widths.append(d_model)
+        self.enter = nn.Conv1d(n_channels, widths[0], 7, stride=2, padding=3, bias=False)
         self.norm = nn.BatchNorm1d(widths[0])
-        pairs = zip([widths[0], *widths[:-1]], widths, strict=True)
-        self.stages = nn.ModuleList(ResidualStage(before, after) for before, after in pairs)
-        self.layer_widths = (widths[0], *widths)
+        self.stages = nn.ModuleList(ResidualStage(before, after) for before, after in pairwise(widths))
+        self.layer_widths = tuple(widths)
 
     def layers(self, x: Tensor) -> list[Tensor]:
         """Tokens of the entrance and of each stage, `(batch, time, width)` each."""

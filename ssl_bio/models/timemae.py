@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ssl_bio.models.contrast import Projector
 from ssl_bio.models.convnet import ConvStem
 from ssl_bio.models.layers import InputNorm, TransformerBlock
 
@@ -148,6 +149,8 @@ class Prediction(NamedTuple):
     target: Tensor  # (batch, n, d_model), by the target encoder, no gradient
     scores: Tensor  # (batch, n, vocab_size), logits of the predicted codeword
     codewords: Tensor  # (batch, n, vocab_size), one-hot, straight-through
+    view: Tensor | None  # (batch, size), unit vector of the visible tokens
+    partner: Tensor | None  # (batch, size), the target encoder's of another view, no gradient
 
 
 class TimeMAE(nn.Module):
@@ -156,7 +159,8 @@ class TimeMAE(nn.Module):
     The target encoder is a copy of the backbone's encoder that follows it by `update_target`. It sees
     the hidden tokens alone (`target="masked"`, the official code), or the whole unmasked window
     (`target="all"`, as data2vec, Baevski et al. 2022; then the copy includes stem and positions, and the
-    target is the normalised mean of all its layers).
+    target is the normalised mean of all its layers). With `contrast=True`, which needs the latter, visible
+    tokens and another view of the window are also projected to unit vectors that should agree.
     """
 
     def __init__(
@@ -167,8 +171,11 @@ class TimeMAE(nn.Module):
         vocab_size: int = 192,
         dropout: float = 0.2,
         target: str = "masked",
+        contrast: bool = False,
     ) -> None:
         super().__init__()
+        if contrast and target != "all":
+            raise ValueError("window contrast needs a target encoder that sees whole windows: target = 'all'")
         d_model = backbone.position.shape[1]
         pre_norm = isinstance(backbone.encoder, Encoder) and isinstance(backbone.encoder.final_norm, nn.LayerNorm)
         self.backbone = backbone
@@ -178,9 +185,14 @@ class TimeMAE(nn.Module):
         self.tokenizer = Tokenizer(d_model, vocab_size)
         self.regressor: nn.Module = nn.Linear(d_model, d_model) if self.sees_all else nn.Identity()
         self.target = copy.deepcopy(backbone if self.sees_all else backbone.encoder).requires_grad_(False)
+        self.projector = Projector(d_model) if contrast else None
+        self.target_projector = copy.deepcopy(self.projector).requires_grad_(False) if self.projector else None
 
-    def forward(self, signals: Tensor, hidden: Tensor) -> Prediction:
-        """`hidden`: token positions to hide, `(batch, n)` or `(n,)` for the whole batch alike."""
+    def forward(self, signals: Tensor, hidden: Tensor, partner: Tensor | None = None) -> Prediction:
+        """`hidden`: token positions to hide, `(batch, n)` or `(n,)` for the whole batch alike.
+
+        `partner`: another view of each window, of the signals' shape, for window contrast.
+        """
         batch, n_tokens = len(signals), self.backbone.n_tokens
         hidden = hidden.expand(batch, -1)
         is_hidden = torch.zeros(batch, n_tokens, dtype=torch.bool, device=signals.device).scatter(1, hidden, True)
@@ -191,11 +203,19 @@ class TimeMAE(nn.Module):
         predicted = self.decoder((self.mask_token + position)[hidden], encoded)
         with torch.no_grad():
             target, target_embeddings = self._targets(signals, embeddings, hidden)
+        tokenized = _pick(embeddings, hidden) if target_embeddings is None else target_embeddings
+        view = other = None
+        if partner is not None and self.projector and self.target_projector:
+            view = self.projector(encoded)
+            with torch.no_grad():
+                other = self.target_projector(self.target(partner))
         return Prediction(
             representation=self.regressor(predicted),
             target=target,
             scores=self.tokenizer.codebook(predicted),
-            codewords=self.tokenizer(_pick(embeddings, hidden) if target_embeddings is None else target_embeddings),
+            codewords=self.tokenizer(tokenized),
+            view=view,
+            partner=other,
         )
 
     def _targets(self, signals: Tensor, embeddings: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -210,10 +230,15 @@ class TimeMAE(nn.Module):
     @torch.no_grad()
     def update_target(self, momentum: float) -> None:
         """target <- momentum * target + (1 - momentum) * online, for parameters; buffers are copied."""
-        online = self.backbone if self.sees_all else self.backbone.encoder
-        torch._foreach_lerp_(list(self.target.parameters()), list(online.parameters()), 1 - momentum)
-        for theirs, ours in zip(self.target.buffers(), online.buffers(), strict=True):
-            theirs.copy_(ours)
+        _follow(self.target, self.backbone if self.sees_all else self.backbone.encoder, momentum)
+        if self.projector and self.target_projector:
+            _follow(self.target_projector, self.projector, momentum)
+
+
+def _follow(target: nn.Module, online: nn.Module, momentum: float) -> None:
+    torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), 1 - momentum)
+    for theirs, ours in zip(target.buffers(), online.buffers(), strict=True):
+        theirs.copy_(ours)
 
 
 def hide(n_tokens: int, mask_ratio: float, batch: int | None = None) -> Tensor:
