@@ -16,11 +16,12 @@ from ssl_bio.data.transforms import channel_statistics
 from ssl_bio.data.view import View, check_missing, draw_labelled
 from ssl_bio.errors import CheckpointError, DataError, RecipeError
 from ssl_bio.models.bert import bert_encoder
+from ssl_bio.models.contrast import MaskedContrast
 from ssl_bio.models.convnet import ConvBackbone
 from ssl_bio.models.heads import Classifier
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
 from ssl_bio.recipe import DataSection, Recipe
-from ssl_bio.tasks import ClassifyTask, TimeMAETask
+from ssl_bio.tasks import ClassifyTask, ContrastTask, Task, TimeMAETask
 from ssl_bio.terminal import note
 
 BACKBONE = "backbone."
@@ -157,34 +158,24 @@ def fit_input_scaling(module: nn.Module, data: PreparedDataset, recipe: Recipe) 
     module.input_norm.set_statistics(*channel_statistics(whole.read(slice(None))))  # type: ignore[operator, union-attr]
 
 
-def pretext_task(recipe: Recipe, module: nn.Module) -> TimeMAETask:
+def pretext_task(recipe: Recipe, module: nn.Module) -> Task:
     """The recipe's pretext task around a backbone."""
-    if not isinstance(module, TimeMAEBackbone):
-        raise RecipeError(f"model.kind {recipe.model.kind!r} has no pretext task: pretrain needs 'timemae'")
     settings, model = recipe.pretrain, recipe.model
+    if not isinstance(module, TimeMAEBackbone):
+        raise RecipeError(f"model.kind {model.kind!r} has no pretext task: pretrain needs 'timemae'")
     if module.n_tokens < 2:
         raise RecipeError(f"model.wave_length {model.wave_length} leaves {module.n_tokens} token: nothing to mask")
-    try:
-        network = TimeMAE(
-            module,
-            model.decoder_layers,
-            model.n_heads,
-            model.vocab_size,
-            model.dropout,
-            settings.target,
-            contrast=settings.gamma > 0,
+    if settings.pretext == "contrast":
+        return ContrastTask(
+            MaskedContrast(module), settings.lr, settings.mask_ratio, settings.momentum, settings.temperature
         )
-    except ValueError as error:
-        raise RecipeError(f"pretrain: {error}") from error
     return TimeMAETask(
-        network,
+        TimeMAE(module, model.decoder_layers, model.n_heads, model.vocab_size, model.dropout),
         settings.lr,
         settings.mask_ratio,
         settings.momentum,
         settings.alpha,
         settings.beta,
-        settings.gamma,
-        settings.temperature,
         settings.label_smoothing,
         settings.straight_through,
         settings.mask_per_sample,
@@ -223,6 +214,16 @@ def load_into(module: nn.Module, checkpoint: Checkpoint, prefix: str = "") -> No
         shown = "; ".join(problems[:3]) + (f" and {len(problems) - 3} more" if len(problems) > 3 else "")
         raise CheckpointError(f"{checkpoint.path}: weights do not fit the recipe's network: {shown}")
     module.load_state_dict(tensors)
+
+
+def check_fit(facts: Facts, info: DatasetInfo) -> None:
+    """Raise CheckpointError unless a checkpoint's network takes this dataset's windows as they are."""
+    check_channels(facts, info)
+    if (facts.length, facts.sampling_rate) != (info.length, info.sampling_rate):
+        raise CheckpointError(
+            f"the checkpoint takes {facts.length} samples at {facts.sampling_rate:g} Hz, dataset {info.name} "
+            f"has {info.length} at {info.sampling_rate:g} Hz: pretrain on this dataset, or choose another run"
+        )
 
 
 def check_channels(facts: Facts, info: DatasetInfo) -> None:

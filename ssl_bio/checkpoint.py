@@ -187,11 +187,8 @@ def newest(root: Path, kind: str, name: str = "") -> RunFolder:
     """
     found: list[tuple[str, Path]] = []
     for path in root.glob(f"{name or '*'}/*/{METRICS_FILE}"):
-        try:
-            result = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(result, dict) and result.get("kind") == kind and RunFolder(path.parent).complete:
+        result = read_metrics(path)
+        if result.get("kind") == kind and RunFolder(path.parent).complete:
             found.append((str(result.get("finished_at", "")), path.parent))
     if not found:
         below = root / name if name else root
@@ -199,6 +196,15 @@ def newest(root: Path, kind: str, name: str = "") -> RunFolder:
             f"no complete {kind} run under {below}{os.sep}: run `ssl-bio {kind}` first, or give --checkpoint RUN"
         )
     return RunFolder(max(found)[1])
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """A run's `metrics.json`; empty when it cannot be read."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return result if isinstance(result, dict) else {}
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ Heavy modules are imported by the command that needs them, so that `--help` answ
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -242,7 +243,7 @@ def recipes_validate(name: Annotated[str, typer.Argument(help="A name or a path.
 
 def _wishes(
     overrides: list[str] | None,
-    chosen: dict[str, object],
+    chosen: Mapping[str, object],
     recipe_name: str | None = None,
     out: Path | None = None,
     resume: bool = False,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -74,7 +74,7 @@ def pretrain(wishes: Wishes) -> RunFolder:
         plan.pretrain.batch_size,
         plan.pretrain.augment,
         plan.pretrain.augment_strength,
-        pairs=plan.pretrain.gamma > 0,
+        pairs=plan.pretrain.pretext == "contrast",
         neighbours=plan.pretrain.neighbours,
     )
     fitted = fit(task, batches, settings, run, device, _pretext_validation(plan, data, backbone, device), wishes.resume)
@@ -105,6 +105,7 @@ def finetune(wishes: Wishes, checkpoint: str | None, seeds: Sequence[int] | None
         judged.append(_finetune_one(wishes, resolved, start, run, device))
         runs.append(run)
     results.compare(first.recipe, seeds, judged)
+    results.side_by_side(RUNS, first.recipe, runs[0].load().facts.fingerprint)
     return runs
 
 
@@ -148,7 +149,7 @@ def _finetune_one(
         backbone = build.backbone(plan, len(data.info.channels), data.info.length)
         build.fit_input_scaling(backbone, data, plan)
         if start and plan.finetune.mode in ("full", "linear-probe"):
-            build.check_channels(start.facts, data.info)
+            build.check_fit(start.facts, data.info)
             build.load_into(backbone, start, build.BACKBONE)
         info, _ = data.target(plan.data.target)
         model = build.classifier(plan, backbone, len(info.classes))
@@ -353,9 +354,11 @@ def _resumed(run: RunFolder, resolved: Resolved) -> Resolved:
     return kept
 
 
-def _facts(kind: str, plan: Recipe, data: PreparedDataset, fitted: Fitted, n_train: int) -> Facts:
+def _facts(
+    kind: Literal["pretrain", "finetune"], plan: Recipe, data: PreparedDataset, fitted: Fitted, n_train: int
+) -> Facts:
     return Facts(
-        kind=kind,  # type: ignore[arg-type]  # checked by the model
+        kind=kind,
         recipe=plan.model_dump(mode="json"),
         dataset=data.info.name,
         fingerprint=data.info.fingerprint,

@@ -15,6 +15,7 @@ from torch import nn
 from ssl_bio.data.view import Batches
 from ssl_bio.errors import TrainingError
 from ssl_bio.models.heads import Classifier
+from ssl_bio.terminal import progress
 
 _MAX_ITERATIONS = 1000
 
@@ -24,9 +25,11 @@ def extract(classifier: Classifier, batches: Batches, device: torch.device) -> N
     """Pooled features `(n, n_features)` of all windows, in order, in evaluation mode."""
     training = classifier.training
     classifier.to(device).eval()
-    features = [
-        classifier.features(torch.from_numpy(batch.inputs).to(device)).cpu().numpy() for batch in batches.ordered()
-    ]
+    features = []
+    with progress("features", len(batches)) as tick:
+        for step, batch in enumerate(batches.ordered(), 1):
+            features.append(classifier.features(torch.from_numpy(batch.inputs).to(device)).cpu().numpy())
+            tick(step)
     classifier.train(training)
     return np.concatenate(features)
 

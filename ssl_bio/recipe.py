@@ -71,6 +71,7 @@ class ModelSection(Section):
 class PretrainSection(Section):
     """The pretext task and its training."""
 
+    pretext: Literal["timemae", "contrast"] = "timemae"
     epochs: Count = 100
     batch_size: Count = 128
     lr: Positive = 1e-3
@@ -83,12 +84,10 @@ class PretrainSection(Section):
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
     alpha: NonNegative = 5.0  # weight of masked representation regression
     beta: NonNegative = 1.0  # weight of masked codeword classification
-    gamma: NonNegative = 0.0  # weight of window contrast between two views; needs target = "all"
-    temperature: Positive = 0.2  # of window contrast
-    neighbours: Annotated[int, Field(ge=0)] = 0  # the other view is of a window up to so many rows away
     label_smoothing: Share = 0.2
     straight_through: bool = False  # let the codeword loss move the codewords it predicts
-    target: Literal["masked", "all"] = "masked"  # what the target encoder sees
+    temperature: Positive = 0.2  # of "contrast"
+    neighbours: Annotated[int, Field(ge=0)] = 0  # "contrast": the other view is of a window up to so many rows away
     augment: list[Augmentation] = []
     augment_strength: NonNegative = 1.0
     fit_on: Literal["train", "train+val"] = "train+val"  # unlabelled windows; the test split never

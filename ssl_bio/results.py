@@ -1,6 +1,7 @@
 """Judging a finetuned run: predictions, figures, the table a person reads and the row a lab shares."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,14 +11,14 @@ from torch import nn
 
 import ssl_bio
 from ssl_bio import build, metrics
-from ssl_bio.checkpoint import Facts, RunFolder, now
+from ssl_bio.checkpoint import METRICS_FILE, Facts, RunFolder, now, read_metrics
 from ssl_bio.data.store import DatasetInfo, PreparedDataset
 from ssl_bio.data.view import Batches
 from ssl_bio.errors import DataError
 from ssl_bio.models.heads import Classifier
 from ssl_bio.recipe import Recipe
 from ssl_bio.sheet import METRIC_COLUMNS
-from ssl_bio.terminal import note, table, warn
+from ssl_bio.terminal import note, progress, table, warn
 
 
 class Judged(NamedTuple):
@@ -35,12 +36,15 @@ def predict(model: Classifier, batches: Batches, device: torch.device) -> tuple[
     training = model.training
     model.to(device).eval()
     forward = model if not _are_features(batches) else model.classify
-    logits, targets = [], []
-    for batch in batches.ordered():
-        logits.append(forward(torch.from_numpy(batch.inputs).to(device)).double().softmax(dim=1).cpu().numpy())
-        targets.append(np.asarray(batch.targets))
+    probabilities, targets = [], []
+    with progress("predict", len(batches)) as tick:
+        for step, batch in enumerate(batches.ordered(), 1):
+            logits = forward(torch.from_numpy(batch.inputs).to(device))
+            probabilities.append(logits.double().softmax(dim=1).cpu().numpy())
+            targets.append(np.asarray(batch.targets))
+            tick(step)
     model.train(training)
-    return np.concatenate(logits), np.concatenate(targets)
+    return np.concatenate(probabilities), np.concatenate(targets)
 
 
 def figures_of(model: Classifier, batches: Batches, device: torch.device) -> dict[str, float]:
@@ -150,11 +154,10 @@ def compare(plan: Recipe, seeds: Sequence[int], judged: Sequence[Judged]) -> Non
     for name in names:
         values = np.array([one.figures[name] for one in judged])
         cells = [f"{value:.4f}" for value in values] if len(values) > 1 else []
-        spread = f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else ""
         published = (
             [f"{reference[name]:.4f}", f"{values.mean() - reference[name]:+.4f}"] if name in reference else ["", ""]
         )
-        rows.append([name, *cells, f"{values.mean():.4f}{spread}", *(published if reference else [])])
+        rows.append([name, *cells, _mean_std(values), *(published if reference else [])])
     headings = [f"seed {seed}" for seed in seeds] if len(judged) > 1 else []
     title = f"{plan.name}, {mode}, {plan.evaluate.split} ({judged[0].n} windows)"
     table(
@@ -171,11 +174,38 @@ def compare(plan: Recipe, seeds: Sequence[int], judged: Sequence[Judged]) -> Non
         note(f"reference: {plan.reference.source}")
 
 
+def side_by_side(root: Path, plan: Recipe, fingerprint: str) -> None:
+    """All complete finetuned runs of a recipe on the same data: one row a mode, mean ± std over seeds."""
+    groups: dict[str, list[dict[str, float]]] = {}
+    for path in sorted((root / plan.name).glob(f"finetune-*-seed*/{METRICS_FILE}")):
+        result = read_metrics(path)
+        if result.get("kind") == "finetune" and result.get("fingerprint") == fingerprint:
+            mode = path.parent.name.removeprefix("finetune-").rpartition("-seed")[0]
+            groups.setdefault(mode, []).append(result["metrics"])
+    if len(groups) < 2:
+        return
+    names = [
+        name
+        for name in ("Accuracy", "BalancedAccuracy", "F1_macro", "AUROC")
+        if all(name in one for figures in groups.values() for one in figures)
+    ]
+    rows = [
+        [mode, str(len(figures)), *(_mean_std(np.array([one[name] for one in figures])) for name in names)]
+        for mode, figures in sorted(groups.items(), key=lambda item: -np.mean([one["Accuracy"] for one in item[1]]))
+    ]
+    table(f"{plan.name}: every finetuned run so far, test", ["mode", "runs", *names], rows)
+
+
 def say_overlap(info: DatasetInfo, scheme: str) -> None:
     """Warn of people or windows that stand in two splits."""
     for pair, overlap in info.overlap[scheme].items():
         if overlap.subjects or overlap.windows:
             warn(f"{pair} share {overlap.subjects} people and {overlap.windows} identical windows")
+
+
+def _mean_std(values: NDArray[np.float64]) -> str:
+    spread = f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{values.mean():.4f}{spread}"
 
 
 def _are_features(batches: Batches) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_bio.metrics import ndcg, perplexity
-from ssl_bio.models.contrast import info_nce
+from ssl_bio.models.contrast import MaskedContrast, Views
 from ssl_bio.models.heads import Classifier
 from ssl_bio.models.timemae import Prediction, TimeMAE, hide
 from ssl_bio.optim import Group, trainable
@@ -30,7 +30,10 @@ class StepResult(NamedTuple):
 class Task(Protocol):
     """The contract between a task and the loop."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """The network with all that trains and all that is saved."""
+        ...
 
     def step(self, inputs: Tensor, targets: Tensor | None) -> StepResult:
         """Loss of a batch. Randomness comes from torch's global generator, which the loop seeds."""
@@ -52,8 +55,7 @@ class Task(Protocol):
 class TimeMAETask:
     """Masked representation regression and masked codeword classification (TimeMAE, equations 5-8).
 
-    loss = alpha * MSE(prediction, target) + beta * CE(scores, codewords) + gamma * InfoNCE(view, partner),
-    with label smoothing in CE. The last term is ours: it needs another view of each window.
+    loss = alpha * MSE(prediction, target) + beta * CE(scores, codewords), with label smoothing in CE.
     """
 
     def __init__(
@@ -64,23 +66,20 @@ class TimeMAETask:
         momentum: float,
         alpha: float,
         beta: float,
-        gamma: float = 0.0,
-        temperature: float = 0.2,
         label_smoothing: float = 0.0,
         straight_through: bool = False,
         mask_per_sample: bool = False,
     ) -> None:
-        self.model: TimeMAE = model
+        self.model = model
         self.lr, self.mask_ratio, self.momentum = lr, mask_ratio, momentum
-        self.alpha, self.beta, self.gamma = alpha, beta, gamma
-        self.temperature, self.label_smoothing = temperature, label_smoothing
+        self.alpha, self.beta, self.label_smoothing = alpha, beta, label_smoothing
         self.straight_through, self.mask_per_sample = straight_through, mask_per_sample
 
     def step(self, inputs: Tensor, targets: Tensor | None = None) -> StepResult:
-        """Signals `(batch, n_channels, length)`; `targets`, if any, another view of each of them."""
-        batch = len(inputs) if self.mask_per_sample else None
-        hidden = hide(self.model.backbone.n_tokens, self.mask_ratio, batch).to(inputs.device)
-        prediction: Prediction = self.model(inputs, hidden, targets)
+        """Signals `(batch, n_channels, length)`; targets are not looked at."""
+        n_tokens = self.model.backbone.n_tokens
+        hidden = hide(n_tokens, self.mask_ratio, len(inputs), self.mask_per_sample).to(inputs.device)
+        prediction: Prediction = self.model(inputs, hidden)
         scores = prediction.scores.flatten(0, 1)
         codewords = prediction.codewords.flatten(0, 1)
         if not self.straight_through:
@@ -88,10 +87,6 @@ class TimeMAETask:
         mse = F.mse_loss(prediction.representation, prediction.target)
         ce = F.cross_entropy(scores, codewords, label_smoothing=self.label_smoothing)
         loss = self.alpha * mse + self.beta * ce
-        terms = {"mse": mse, "ce": ce}
-        if prediction.view is not None and prediction.partner is not None:
-            terms["contrast"] = info_nce(prediction.view, prediction.partner, self.temperature)
-            loss = loss + self.gamma * terms["contrast"]
         with torch.no_grad():
             wanted = codewords.argmax(dim=1)
             n = torch.tensor(float(len(inputs)))
@@ -99,7 +94,8 @@ class TimeMAETask:
                 "windows": n,
                 "tokens": torch.tensor(float(len(wanted))),
                 "loss": loss.detach() * n,
-                **{name: term.detach() * n for name, term in terms.items()},
+                "mse": mse.detach() * n,
+                "ce": ce.detach() * n,
                 "hits": (scores.argmax(dim=1) == wanted).sum(),
                 "ndcg10": ndcg(scores, wanted, k=10) * len(wanted),
                 "codeword_counts": codewords.sum(dim=0),
@@ -115,16 +111,50 @@ class TimeMAETask:
         self.model.update_target(self.momentum)
 
     def figures(self, sums: Sums) -> dict[str, float]:
-        """loss, mse, ce, contrast (if used), hits, hit_rate, ndcg10, perplexity."""
+        """loss, mse, ce, hits, hit_rate, ndcg10, perplexity."""
         windows, tokens = float(sums["windows"]), float(sums["tokens"])
-        means = [name for name in ("loss", "mse", "ce", "contrast") if name in sums]
         return {
-            **{name: float(sums[name]) / windows for name in means},
+            **{name: float(sums[name]) / windows for name in ("loss", "mse", "ce")},
             "hits": float(sums["hits"]),
             "hit_rate": float(sums["hits"]) / tokens,
             "ndcg10": float(sums["ndcg10"]) / tokens,
             "perplexity": float(perplexity(sums["codeword_counts"])),
         }
+
+
+class ContrastTask:
+    """Masked window contrast: InfoNCE between a masked window and another view of it."""
+
+    def __init__(
+        self, model: MaskedContrast, lr: float, mask_ratio: float, momentum: float, temperature: float
+    ) -> None:
+        self.model = model
+        self.lr, self.mask_ratio, self.momentum, self.temperature = lr, mask_ratio, momentum, temperature
+
+    def step(self, inputs: Tensor, targets: Tensor | None) -> StepResult:
+        """Signals `(batch, n_channels, length)`; `targets`: another view of each, of the same shape."""
+        assert targets is not None
+        hidden = hide(self.model.backbone.n_tokens, self.mask_ratio, len(inputs), per_sample=True)
+        views: Views = self.model(inputs, hidden.to(inputs.device), targets)
+        scores = views.masked @ views.partner.T / self.temperature
+        own = torch.arange(len(scores), device=scores.device)
+        loss = F.cross_entropy(scores, own)
+        n = torch.tensor(float(len(inputs)))
+        hits = (scores.detach().argmax(dim=1) == own).sum()
+        return StepResult(loss, {"windows": n, "loss": loss.detach() * n, "hits": hits})
+
+    def parameter_groups(self) -> list[Group]:
+        """Everything but the momentum copies, at one rate."""
+        return [Group("pretext", trainable(self.model), self.lr)]
+
+    def after_step(self) -> None:
+        """Let the momentum copies follow."""
+        self.model.update_target(self.momentum)
+
+    def figures(self, sums: Sums) -> dict[str, float]:
+        """loss and hit_rate, the share of windows whose own partner agrees most."""
+        windows = float(sums["windows"])
+        return {"loss": float(sums["loss"]) / windows, "hit_rate": float(sums["hits"]) / windows}
 
 
 class ClassifyTask:
@@ -142,7 +172,7 @@ class ClassifyTask:
         mixup: float = 0.0,
         frozen_features: bool = False,
     ) -> None:
-        self.model: Classifier = model
+        self.model = model
         self.lr, self.backbone_lr = lr, backbone_lr
         self.label_smoothing, self.mixup = label_smoothing, mixup
         self.frozen_features = frozen_features

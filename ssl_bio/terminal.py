@@ -29,9 +29,16 @@ def warn(text: str) -> None:
     console.print(f"[yellow]note:[/] {escape(text)}")
 
 
+_showing = False
+
+
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Ticker]:
-    """A bar with ETA and live figures, on a terminal only."""
+    """A bar with ETA and live figures, on a terminal only; inside another bar, nothing."""
+    global _showing
+    if _showing or not console.is_terminal:
+        yield _silent
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -41,7 +48,7 @@ def progress(title: str, total: int) -> Iterator[Ticker]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[figures]}"),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=total, figures="")
 
         def tick(done: int, figures: Mapping[str, float] | None = None) -> None:
@@ -49,7 +56,15 @@ def progress(title: str, total: int) -> Iterator[Ticker]:
             if figures:
                 bar.update(task, figures="  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
 
-        yield tick
+        _showing = True
+        try:
+            yield tick
+        finally:
+            _showing = False
+
+
+def _silent(done: int, figures: Mapping[str, float] | None = None) -> None:
+    """A ticker that shows nothing."""
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

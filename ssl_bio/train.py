@@ -149,6 +149,8 @@ def _live(figures: Mapping[str, float]) -> dict[str, float]:
 
 
 def _keep_best(state: _State, row: Mapping[str, float], model: nn.Module, monitor: str) -> None:
+    if monitor and monitor not in row:
+        return  # an epoch without a probe chooses nothing
     if monitor:
         score = -row[monitor] if monitor.endswith("loss") else row[monitor]
         if not score > state.best_score:

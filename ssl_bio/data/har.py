@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from ssl_bio.data.archive import unpacked
 from ssl_bio.data.store import Recording, Rows, Signals, TargetInfo
 from ssl_bio.errors import DataError
+from ssl_bio.terminal import progress
 
 TITLE = "Human activity, 30 people, waist phone"
 URL = "https://archive.ics.uci.edu/static/public/240/human+activity+recognition+using+smartphones.zip"
 SHA256 = "c00b803081a5c797cd5e4b83700a9810b38d53d9d84e01917e090e1fdbc81031"
 HOMEPAGE = "https://archive.ics.uci.edu/dataset/240"
 SAMPLING_RATE = 50.0
+LENGTH = 128
 CHANNELS = tuple(f"{kind}_{axis}" for kind in ("body_acc", "body_gyro", "total_acc") for axis in "xyz")
 SCHEMES = {
     "subject": "a quarter of the publisher's training people is validation; publisher's test people",
@@ -88,14 +90,16 @@ def _read_part(home: Path, part: str, n_classes: int) -> tuple[Signals, NDArray[
         line = int(np.flatnonzero((labels < 0) | (labels >= n_classes))[0]) + 1
         raise DataError(f"{part}/y_{part}.txt, line {line}: activity {labels[line - 1] + 1} is not 1-{n_classes}")
     subjects = _read_numbers(folder / f"subject_{part}.txt", 1)[:, 0].astype(np.int64)
-    signals = np.empty((len(labels), len(CHANNELS), 128), np.float32)
-    for index, channel in enumerate(CHANNELS):
-        path = folder / "Inertial Signals" / f"{channel}_{part}.txt"
-        values = _read_numbers(path, 128)
-        for other, n in ((path.name, len(values)), (f"subject_{part}.txt", len(subjects))):
-            if n != len(labels):
-                raise DataError(f"{part}/{other}: {n} lines where y_{part}.txt has {len(labels)}: truncated?")
-        signals[:, index] = values
+    signals = np.empty((len(labels), len(CHANNELS), LENGTH), np.float32)
+    with progress(f"reading {part}", len(CHANNELS)) as tick:
+        for index, channel in enumerate(CHANNELS):
+            path = folder / "Inertial Signals" / f"{channel}_{part}.txt"
+            values = _read_numbers(path, LENGTH)
+            for other, n in ((path.name, len(values)), (f"subject_{part}.txt", len(subjects))):
+                if n != len(labels):
+                    raise DataError(f"{part}/{other}: {n} lines where y_{part}.txt has {len(labels)}: truncated?")
+            signals[:, index] = values
+            tick(index + 1)
     return signals, labels, subjects
 
 

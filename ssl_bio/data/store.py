@@ -222,7 +222,7 @@ def fingerprint(folder: Path, info: DatasetInfo) -> str:
 
 def overlaps(signals: Signals, subjects: NDArray[np.str_], splits: Splits) -> dict[str, dict[str, Overlap]]:
     """For each scheme and pair of splits: subjects and identical windows that stand in both."""
-    windows = np.array([hashlib.blake2b(np.ascontiguousarray(window), digest_size=16).digest() for window in signals])
+    windows = np.array([hashlib.blake2b(window.tobytes(), digest_size=16).digest() for window in signals])
     result: dict[str, dict[str, Overlap]] = {}
     for scheme, parts in splits.items():
         result[scheme] = {

@@ -138,7 +138,9 @@ def _beats(
     mean = 60 / (person.heart_rate * rng.uniform(0.9, 1.1))
     drift, sinus = rng.uniform(-0.03, 0.03), rng.uniform(0.02, 0.08)
     ectopic_share = rng.uniform(0.12, 0.3)
-    moment, peaks, early = -1.5 - rng.uniform(0, mean), [], []
+    moment = -1.5 - rng.uniform(0, mean)
+    peaks: list[float] = []
+    early: list[bool] = []
     pause = False
     first_ectopic = rng.uniform(1.0, 7.0)  # an "ectopic" window has one at least
     while moment < LENGTH / SAMPLING_RATE + 1.5:
@@ -185,7 +187,7 @@ def _ppg(time: Array, peaks: Array, early: NDArray[np.bool_], person: Person) ->
 
 
 def _bump(time: Array, centre: float, width: float) -> Array:
-    return np.exp(-0.5 * ((time - centre) / width) ** 2)  # type: ignore[no-any-return]
+    return np.asarray(np.exp(-0.5 * ((time - centre) / width) ** 2))
 
 
 def _disturb(clean: Array, time: Array, breath: Array, person: Person, rng: np.random.Generator) -> Array:
@@ -199,7 +201,7 @@ def _disturb(clean: Array, time: Array, breath: Array, person: Person, rng: np.r
     burst = _bump(time, rng.uniform(0, time[-1]), rng.uniform(0.2, 0.8)) * (rng.random() < 0.5)
     motion = burst * np.stack([_coloured(rng, 0.9) for _ in CHANNELS]) * 3
     level = rng.uniform(0.3, 1.3, (len(CHANNELS), 1))
-    return clean + scale * level * (slow + 0.7 * muscle + 0.2 * hum * rng.random() + motion)  # type: ignore[no-any-return]
+    return clean + scale * level * (slow + 0.7 * muscle + 0.2 * hum * rng.random() + motion)
 
 
 def _coloured(rng: np.random.Generator, memory: float) -> Array:

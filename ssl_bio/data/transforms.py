@@ -80,7 +80,7 @@ def scale(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> 
 def jitter(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
     """Add white noise, a tenth of each window's own deviation in each channel at strength 1."""
     noise = rng.standard_normal(signals.shape, dtype=np.float32)
-    return signals + np.float32(0.1 * strength) * signals.std(axis=-1, keepdims=True) * noise
+    return cast(Signals, signals + np.float32(0.1 * strength) * signals.std(axis=-1, keepdims=True) * noise)
 
 
 def shift(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
@@ -115,4 +115,4 @@ def _rotation_matrices(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
     zero = np.zeros_like(x)
     cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1).reshape(-1, 3, 3)
     matrices = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
-    return matrices.astype(np.float32)
+    return cast(Signals, matrices.astype(np.float32))

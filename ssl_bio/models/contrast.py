@@ -1,12 +1,19 @@
-"""Window contrast: two views of the same moment should look alike, and unlike other windows."""
+"""Masked window contrast: what is left of a window should tell which other window shows the same moment.
 
-from typing import cast
+Momentum contrast (He et al. 2020) with a masked student (Assran et al. 2022): a window loses most of its
+tokens, another view of it (augmented on its own, and possibly of a neighbouring window of the same person)
+goes whole through a momentum copy, and the two should agree more than any other pair of the batch.
+"""
+
+import copy
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_bio.models.heads import Pooling
+from ssl_bio.models.timemae import TimeMAEBackbone, follow
 
 _HIDDEN, _SIZE = 256, 128
 
@@ -23,7 +30,31 @@ class Projector(nn.Module):
         return F.normalize(cast(Tensor, self.net(self.pooling(tokens))), dim=-1)
 
 
-def info_nce(views: Tensor, partners: Tensor, temperature: float) -> Tensor:
-    """InfoNCE (van den Oord et al. 2018): each view against all partners of the batch, `(batch, size)` both."""
-    scores = views @ partners.T / temperature
-    return F.cross_entropy(scores, torch.arange(len(views), device=views.device))
+class Views(NamedTuple):
+    """Unit vectors `(batch, 128)` of masked windows and, without gradient, of their partners."""
+
+    masked: Tensor
+    partner: Tensor
+
+
+class MaskedContrast(nn.Module):
+    """The pretext model around a `TimeMAEBackbone`."""
+
+    def __init__(self, backbone: TimeMAEBackbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = Projector(backbone.position.shape[1])
+        self.target = copy.deepcopy(backbone).requires_grad_(False)
+        self.target_projector = copy.deepcopy(self.projector).requires_grad_(False)
+
+    def forward(self, signals: Tensor, hidden: Tensor, partner: Tensor) -> Views:
+        """Signals and partners `(batch, n_channels, length)`, positions to hide `(batch, n)`."""
+        masked = self.projector(self.backbone.encode_visible(signals, hidden))
+        with torch.no_grad():
+            other = self.target_projector(self.target(partner))
+        return Views(masked, other)
+
+    def update_target(self, momentum: float) -> None:
+        """Let the momentum copies follow."""
+        follow(self.target, self.backbone, momentum)
+        follow(self.target_projector, self.projector, momentum)

@@ -73,7 +73,7 @@ class Attention(nn.Module):
         return cast(Tensor, self.out(y.transpose(1, 2).flatten(2)))
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # (batch, heads, n, d_head)
+        return x.view(*x.shape[:-1], self.n_heads, -1).transpose(1, 2)  # (batch, heads, n, d_head)
 
 
 class TransformerBlock(nn.Module):
@@ -102,7 +102,7 @@ class TransformerBlock(nn.Module):
         if self.pre:
             y = self.norm_attention(x)
             x = x + self.dropout(self.attention(y, y if context is None else context))
-            return x + self.dropout(self._feed_forward(self.norm_feed_forward(x)))
+            return cast(Tensor, x + self.dropout(self._feed_forward(self.norm_feed_forward(x))))
         y = self.attention(x, x if context is None else context)
         x = self.norm_attention(x + self.dropout(self.scale_attention * y))
         y = self._feed_forward(x)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_bio.models.contrast import Projector
 from ssl_bio.models.convnet import ConvStem
 from ssl_bio.models.layers import InputNorm, TransformerBlock
 
@@ -48,17 +47,17 @@ class TimeMAEBackbone(nn.Module):
         self.n_tokens = -(-length // wave_length)
         self.padding = self.n_tokens * wave_length - length
         self.input_norm = InputNorm(n_channels, normalize)
-        pre_norm = encoder == "pre-norm"
+        self.pre_norm = encoder == "pre-norm"
         self.stem: PatchStem | ConvStem
         if stem == "conv":
             self.stem = ConvStem(self.input_norm.out_channels, d_model, wave_length)
         else:
             self.stem = PatchStem(self.input_norm.out_channels, d_model, wave_length)
-        self.position = nn.Parameter(torch.randn(self.n_tokens, d_model) * (0.02 if pre_norm else 1.0))
+        self.position = nn.Parameter(torch.randn(self.n_tokens, d_model) * (0.02 if self.pre_norm else 1.0))
         if encoder_module is not None:
             self.encoder: nn.Module = encoder_module
         else:
-            self.encoder = Encoder(d_model, n_layers, n_heads, dropout, "pre" if pre_norm else "post")
+            self.encoder = Encoder(d_model, n_layers, n_heads, dropout, "pre" if self.pre_norm else "post")
         depth = getattr(self.encoder, "depth", 1)
         self.layer_widths = (*self.stem.layer_widths, *[d_model] * depth)
 
@@ -69,6 +68,20 @@ class TimeMAEBackbone(nn.Module):
         field would carry them into their neighbours.
         """
         return self.stem.layers(self._prepare(signals, hidden))[-1]
+
+    def encode_visible(self, signals: Tensor, hidden: Tensor, embeddings: Tensor | None = None) -> Tensor:
+        """Encode what is left when the positions `hidden`, `(batch, n)`, are taken away.
+
+        `embeddings`, those of the whole signals, are used where the stem lets no hidden window leak into
+        its neighbours. Returns `(batch, n_tokens - n, d_model)`.
+        """
+        batch = len(signals)
+        is_hidden = torch.zeros(batch, self.n_tokens, dtype=torch.bool, device=signals.device)
+        is_hidden = is_hidden.scatter(1, hidden, True)
+        visible = (~is_hidden).nonzero()[:, 1].view(batch, -1)
+        if embeddings is None or self.stem.overlaps:
+            embeddings = self.embed(signals, is_hidden)
+        return cast(Tensor, self.encoder(pick(embeddings + self.position, visible)))
 
     def layers(self, signals: Tensor) -> list[Tensor]:
         """Tokens of the stem's stages and of every encoder layer."""
@@ -139,7 +152,7 @@ class Tokenizer(nn.Module):
         logits = self.codebook(embeddings)
         soft = (logits + _gumbel(logits)).softmax(dim=-1)
         hard = F.one_hot(soft.argmax(dim=-1), logits.shape[-1]).to(soft.dtype)
-        return hard + soft - soft.detach()
+        return cast(Tensor, hard + soft - soft.detach())
 
 
 class Prediction(NamedTuple):
@@ -149,18 +162,13 @@ class Prediction(NamedTuple):
     target: Tensor  # (batch, n, d_model), by the target encoder, no gradient
     scores: Tensor  # (batch, n, vocab_size), logits of the predicted codeword
     codewords: Tensor  # (batch, n, vocab_size), one-hot, straight-through
-    view: Tensor | None  # (batch, size), unit vector of the visible tokens
-    partner: Tensor | None  # (batch, size), the target encoder's of another view, no gradient
 
 
 class TimeMAE(nn.Module):
     """The pretext model around a `TimeMAEBackbone`.
 
-    The target encoder is a copy of the backbone's encoder that follows it by `update_target`. It sees
-    the hidden tokens alone (`target="masked"`, the official code), or the whole unmasked window
-    (`target="all"`, as data2vec, Baevski et al. 2022; then the copy includes stem and positions, and the
-    target is the normalised mean of all its layers). With `contrast=True`, which needs the latter, visible
-    tokens and another view of the window are also projected to unit vectors that should agree.
+    The target encoder is a copy of the backbone's encoder that follows it by `update_target` and sees the
+    hidden tokens alone. The decoder sees the encoded visible tokens, and of hidden ones only the position.
     """
 
     def __init__(
@@ -170,87 +178,56 @@ class TimeMAE(nn.Module):
         n_heads: int = 4,
         vocab_size: int = 192,
         dropout: float = 0.2,
-        target: str = "masked",
-        contrast: bool = False,
     ) -> None:
         super().__init__()
-        if contrast and target != "all":
-            raise ValueError("window contrast needs a target encoder that sees whole windows: target = 'all'")
         d_model = backbone.position.shape[1]
-        pre_norm = isinstance(backbone.encoder, Encoder) and isinstance(backbone.encoder.final_norm, nn.LayerNorm)
         self.backbone = backbone
-        self.sees_all = target == "all"
-        self.decoder = Encoder(d_model, decoder_layers, n_heads, dropout, "pre" if pre_norm else "post")
-        self.mask_token = nn.Parameter(torch.randn(d_model) * (0.02 if pre_norm else 1.0))
+        self.decoder = Encoder(d_model, decoder_layers, n_heads, dropout, "pre" if backbone.pre_norm else "post")
+        self.mask_token = nn.Parameter(torch.randn(d_model) * (0.02 if backbone.pre_norm else 1.0))
         self.tokenizer = Tokenizer(d_model, vocab_size)
-        self.regressor: nn.Module = nn.Linear(d_model, d_model) if self.sees_all else nn.Identity()
-        self.target = copy.deepcopy(backbone if self.sees_all else backbone.encoder).requires_grad_(False)
-        self.projector = Projector(d_model) if contrast else None
-        self.target_projector = copy.deepcopy(self.projector).requires_grad_(False) if self.projector else None
+        self.target = copy.deepcopy(backbone.encoder).requires_grad_(False)
 
-    def forward(self, signals: Tensor, hidden: Tensor, partner: Tensor | None = None) -> Prediction:
-        """`hidden`: token positions to hide, `(batch, n)` or `(n,)` for the whole batch alike.
-
-        `partner`: another view of each window, of the signals' shape, for window contrast.
-        """
-        batch, n_tokens = len(signals), self.backbone.n_tokens
-        hidden = hidden.expand(batch, -1)
-        is_hidden = torch.zeros(batch, n_tokens, dtype=torch.bool, device=signals.device).scatter(1, hidden, True)
-        visible = (~is_hidden).nonzero()[:, 1].view(batch, -1)
+    def forward(self, signals: Tensor, hidden: Tensor) -> Prediction:
+        """`hidden`: token positions to hide, `(batch, n)`."""
         position = self.backbone.position
-        embeddings = self.backbone.embed(signals, is_hidden)
-        encoded = self.backbone.encoder(_pick(embeddings + position, visible))
+        embeddings = self.backbone.embed(signals)
+        encoded = self.backbone.encode_visible(signals, hidden, embeddings)
         predicted = self.decoder((self.mask_token + position)[hidden], encoded)
         with torch.no_grad():
-            target, target_embeddings = self._targets(signals, embeddings, hidden)
-        tokenized = _pick(embeddings, hidden) if target_embeddings is None else target_embeddings
-        view = other = None
-        if partner is not None and self.projector and self.target_projector:
-            view = self.projector(encoded)
-            with torch.no_grad():
-                other = self.target_projector(self.target(partner))
+            target = self.target(pick(embeddings + position, hidden))
         return Prediction(
-            representation=self.regressor(predicted),
+            representation=predicted,
             target=target,
             scores=self.tokenizer.codebook(predicted),
-            codewords=self.tokenizer(tokenized),
-            view=view,
-            partner=other,
+            codewords=self.tokenizer(pick(embeddings, hidden)),
         )
 
-    def _targets(self, signals: Tensor, embeddings: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
-        if not self.sees_all:
-            return self.target(_pick(embeddings + self.backbone.position, hidden)), None
-        teacher = cast(TimeMAEBackbone, self.target)
-        layers = teacher.layers(signals)[len(teacher.stem.layer_widths) - 1 :]
-        normed = [F.layer_norm(layer, layer.shape[-1:]) for layer in layers]
-        mean = torch.stack(normed).mean(dim=0)
-        return _pick(F.layer_norm(mean, mean.shape[-1:]), hidden), _pick(normed[0], hidden)
-
-    @torch.no_grad()
     def update_target(self, momentum: float) -> None:
-        """target <- momentum * target + (1 - momentum) * online, for parameters; buffers are copied."""
-        _follow(self.target, self.backbone if self.sees_all else self.backbone.encoder, momentum)
-        if self.projector and self.target_projector:
-            _follow(self.target_projector, self.projector, momentum)
+        """Let the target encoder follow the encoder."""
+        follow(self.target, self.backbone.encoder, momentum)
 
 
-def _follow(target: nn.Module, online: nn.Module, momentum: float) -> None:
+@torch.no_grad()
+def follow(target: nn.Module, online: nn.Module, momentum: float) -> None:
+    """target <- momentum * target + (1 - momentum) * online, for parameters; buffers are copied."""
     torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), 1 - momentum)
     for theirs, ours in zip(target.buffers(), online.buffers(), strict=True):
         theirs.copy_(ours)
 
 
-def hide(n_tokens: int, mask_ratio: float, batch: int | None = None) -> Tensor:
-    """Positions to hide, floor(mask_ratio * n_tokens) of them (at least one, at most all but one), drawn
-    from torch's global generator: `(n,)`, or `(batch, n)` when every window has its own."""
+def hide(n_tokens: int, mask_ratio: float, batch: int, per_sample: bool) -> Tensor:
+    """Positions to hide in each window, `(batch, n)`, drawn from torch's global generator.
+
+    n = floor(mask_ratio * n_tokens), at least one and at most all but one. The official code draws one mask
+    a step for the whole batch; `per_sample` draws one for each window.
+    """
     n = min(max(1, int(mask_ratio * n_tokens)), n_tokens - 1)
-    order = torch.rand(1 if batch is None else batch, n_tokens).argsort(dim=1)[:, :n].sort(dim=1).values
-    return order[0] if batch is None else order
+    order = torch.rand(batch if per_sample else 1, n_tokens).argsort(dim=1)[:, :n].sort(dim=1).values
+    return order.expand(batch, -1)
 
 
-def _pick(tokens: Tensor, index: Tensor) -> Tensor:
-    """tokens `(batch, n_tokens, width)`, index `(batch, n)` -> `(batch, n, width)`."""
+def pick(tokens: Tensor, index: Tensor) -> Tensor:
+    """Tokens at positions: tokens `(batch, n_tokens, width)`, index `(batch, n)` -> `(batch, n, width)`."""
     return tokens.gather(1, index[..., None].expand(-1, -1, tokens.shape[-1]))
 
 
