@@ -232,6 +232,8 @@ def parse_overrides(assignments: list[str]) -> Written:
             table = table.setdefault(section, {})
             if not isinstance(table, dict):
                 raise RecipeError(f"--set {assignment}: {section} is a value, not a section")
+        if isinstance(table.get(last), dict):
+            raise RecipeError(f"--set {assignment}: {key} is a section, not a value")
         table[last] = _parse_value(text.strip())
     return check(values, COMMAND_LINE)
 

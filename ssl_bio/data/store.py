@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -198,11 +199,12 @@ def open_dataset(folder: Path) -> PreparedDataset:
         raise DataError(f"{folder / 'signals.npy'}: {signals.dtype} {signals.shape} instead of float32 {expected}")
     splits: dict[str, dict[str, Rows]] = {scheme: {} for scheme in info.schemes}
     try:
-        with np.load(folder / "splits.npz", allow_pickle=False) as file:
+        # Opened here, because np.load leaves its own handle open when the archive is broken.
+        with (folder / "splits.npz").open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             for key in file.files:
                 scheme, _, split = key.partition("/")
                 splits[scheme][split] = file[key]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{folder / 'splits.npz'}: broken ({error}); prepare the dataset again") from error
     targets = {name: arrays[f"target-{name}.npy"] for name in info.targets}
     return PreparedDataset(folder, info, signals, np.asarray(arrays["subjects.npy"]), targets, splits)

@@ -1,0 +1,108 @@
+"""The prepared store: whole or not at all, named by its content, checked when opened."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssl_bio.data import store
+from ssl_bio.data.store import PreparedDataset, Recording
+from ssl_bio.data.synthetic import generate
+from ssl_bio.errors import DataError
+
+FOLDER = Path("data/s")
+
+
+def recording() -> Recording:
+    return generate(n_subjects=6, windows_per_subject=4, seed=0)
+
+
+def test_round_trip_as_memory_map() -> None:
+    made = recording()
+    data = store.write(FOLDER, made)
+    assert isinstance(data.signals, np.memmap)
+    np.testing.assert_array_equal(data.signals, made.signals)
+    np.testing.assert_array_equal(data.targets["rhythm"], made.targets["rhythm"][1])
+    np.testing.assert_array_equal(data.rows("subject", "val"), made.splits["subject"]["val"])
+    assert data.subjects.tolist() == made.subjects.tolist()
+    assert [path.name for path in FOLDER.parent.iterdir()] == ["s"], "no litter"
+
+
+def test_fingerprint_follows_content_alone() -> None:
+    first = store.write(FOLDER, recording()).info.fingerprint
+    assert store.write(FOLDER, recording()).info.fingerprint == first
+    assert store.fingerprint(FOLDER, store.open_dataset(FOLDER).info) == first
+    changed = recording()
+    changed.signals[3, 1, 7] += 1
+    assert store.write(FOLDER, changed).info.fingerprint != first
+
+
+def test_opening_reads_no_signals() -> None:
+    store.write(FOLDER, recording())
+    path = FOLDER / "signals.npy"
+    shape = (40_000, 2, 5_000)  # 1.6 GB, of which the file system stores nothing
+    header_only = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    del header_only
+    started = time.perf_counter()
+    with pytest.raises(DataError, match="40000 rows instead of 24"):
+        store.open_dataset(FOLDER)
+    assert time.perf_counter() - started < 1
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("name", ["signals.npy", "target-rhythm.npy", "subjects.npy", "splits.npz", "dataset.json"])
+@pytest.mark.parametrize("harm", [truncate, Path.unlink])
+def test_broken_store_is_refused_and_named(name: str, harm: object) -> None:
+    store.write(FOLDER, recording())
+    harm(FOLDER / name)  # type: ignore[operator]  # a function of a path
+    with pytest.raises(DataError, match=name.replace(".", r"\.")) as caught:
+        store.open_dataset(FOLDER)
+    assert "prepare" in str(caught.value) or "not a prepared dataset" in str(caught.value)
+
+
+def test_arrays_that_do_not_fit_leave_nothing_behind() -> None:
+    broken = replace(recording(), subjects=np.array(["a"]))
+    with pytest.raises(DataError, match="24 windows but 1 subjects"):
+        store.write(FOLDER, broken)
+    assert not FOLDER.exists()
+
+
+def test_overlap_counts_people_and_identical_windows() -> None:
+    made = recording()
+    made.signals[5] = made.signals[0]
+    splits = {"x": {"train": np.array([0, 1, 2]), "test": np.array([3, 5])}}
+    counted = store.overlaps(made.signals, made.subjects, splits)["x"]["train/test"]
+    assert (counted.subjects, counted.windows) == (1, 1)
+
+
+def test_missing_samples_are_counted_and_placed() -> None:
+    made = recording()
+    made.signals[2, 1, 30] = np.nan
+    made.signals[4, 0, 0] = np.inf
+    info = store.write(FOLDER, made).info
+    assert info.n_missing == 2
+    assert "window 2" in info.first_missing
+    assert "ppg" in info.first_missing
+
+
+def test_data_root_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_BIO_DATA", "/from/environment")
+    assert store.data_root("/from/recipe") == Path("/from/recipe")
+    assert store.data_root() == Path("/from/environment")
+    monkeypatch.delenv("SSL_BIO_DATA")
+    assert "ssl-bio" in str(store.data_root())
+
+
+def test_unknown_split_names_lists_the_valid_ones() -> None:
+    data: PreparedDataset = store.write(FOLDER, recording())
+    with pytest.raises(DataError, match="it has train, val, test"):
+        data.rows("subject", "dev")
+    with pytest.raises(DataError, match="it has subject"):
+        data.rows("random", "train")
+    with pytest.raises(DataError, match="it has rhythm"):
+        data.target("mood")

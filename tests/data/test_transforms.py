@@ -1,0 +1,83 @@
+"""Transforms: pure, never in place, and each what it says."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ssl_bio.data import transforms
+from ssl_bio.errors import DataError
+
+SIGNALS = hnp.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 4), st.sampled_from([3, 6]), st.integers(8, 40)),
+    elements=st.floats(-100, 100, width=32),
+)
+
+
+@pytest.mark.parametrize("name", transforms.AUGMENTATIONS)
+@given(signals=SIGNALS, seed=st.integers(0, 2**32 - 1))
+def test_augmentations_keep_shape_and_input_and_follow_the_seed(name: str, signals: np.ndarray, seed: int) -> None:
+    before = signals.copy()
+    augment = transforms.AUGMENTATIONS[name]
+    first = augment(signals, np.random.default_rng(seed), 1.0)
+    np.testing.assert_array_equal(signals, before)
+    assert first.shape == signals.shape
+    assert first.dtype == np.float32
+    np.testing.assert_array_equal(first, augment(signals, np.random.default_rng(seed), 1.0))
+
+
+@pytest.mark.parametrize("name", transforms.AUGMENTATIONS)
+@given(signals=SIGNALS)
+def test_strength_zero_changes_nothing(name: str, signals: np.ndarray) -> None:
+    same = transforms.AUGMENTATIONS[name](signals, np.random.default_rng(0), 0.0)
+    np.testing.assert_allclose(same, signals, atol=1e-4)
+
+
+@given(signals=SIGNALS)
+def test_rotation_keeps_the_length_of_every_vector(signals: np.ndarray) -> None:
+    turned = transforms.rotate(signals, np.random.default_rng(0))
+
+    def lengths(x: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(x.reshape(len(x), -1, 3, x.shape[-1]), axis=2)
+
+    np.testing.assert_allclose(lengths(turned), lengths(signals), rtol=1e-3, atol=1e-3)
+
+
+def test_rotation_needs_triples() -> None:
+    with pytest.raises(DataError, match="triples"):
+        transforms.rotate(np.zeros((1, 2, 8), np.float32), np.random.default_rng(0))
+
+
+def test_shift_moves_windows_by_their_own_delay() -> None:
+    ramp = np.tile(np.arange(80, dtype=np.float32), (50, 1, 1))
+    moved = transforms.shift(ramp, np.random.default_rng(0))
+    steps = moved[:, 0, 40] - 40
+    assert np.abs(steps).max() <= 10
+    assert len(set(steps.tolist())) > 10
+
+
+def test_filling() -> None:
+    signals = np.array([[[0, np.nan, 2, np.inf, 4], [np.nan] * 5]], np.float32)
+    before = signals.copy()
+    np.testing.assert_array_equal(transforms.fill_missing(signals, "zero"), [[[0, 0, 2, 0, 4], [0] * 5]])
+    np.testing.assert_array_equal(transforms.fill_missing(signals, "interpolate"), [[[0, 1, 2, 3, 4], [0] * 5]])
+    np.testing.assert_array_equal(signals, before)
+
+
+def test_statistics_of_a_silent_channel() -> None:
+    signals = np.stack([np.full((4, 10), 2.0), np.arange(40.0).reshape(4, 10)], axis=1).astype(np.float32)
+    mean, std = transforms.channel_statistics(signals)
+    np.testing.assert_allclose(mean, [2.0, 19.5])
+    np.testing.assert_allclose(std, [1.0, np.arange(40.0).std()], rtol=1e-6)
+
+
+def test_conform_resamples_and_cuts_the_middle() -> None:
+    time = np.arange(400) / 100
+    slow = np.sin(2 * np.pi * time).astype(np.float32)[None, None]
+    got = transforms.conform(slow, 100, 50, 128)
+    assert got.shape == (1, 1, 128)
+    np.testing.assert_allclose(got[0, 0], np.sin(2 * np.pi * (np.arange(128) + 36) / 50), atol=0.02)
+    with pytest.raises(DataError, match="shorter than the model's 128"):
+        transforms.conform(slow, 100, 25, 128)

@@ -1,0 +1,146 @@
+"""The parts of TimeMAE against what the paper and the official code say."""
+
+import pytest
+import torch
+from torch import nn
+
+from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone, Tokenizer, hide
+
+
+def small(**changes: object) -> TimeMAE:
+    arguments: dict[str, object] = {"n_channels": 3, "length": 64, "d_model": 16, "n_layers": 2, "dropout": 0.1}
+    torch.manual_seed(0)
+    return TimeMAE(TimeMAEBackbone(**{**arguments, **changes}), decoder_layers=2, vocab_size=12, dropout=0.1)  # type: ignore[arg-type]  # loosely typed on purpose
+
+
+def test_shapes_of_the_paper() -> None:
+    backbone = TimeMAEBackbone(9, 128)
+    assert backbone.n_tokens == 16
+    assert backbone(torch.zeros(2, 9, 128)).shape == (2, 16, 64)
+    assert [tokens.shape[-1] for tokens in backbone.layers(torch.zeros(2, 9, 128))] == list(backbone.layer_widths)
+    scales = [p for name, p in backbone.named_parameters() if "scale_" in name]
+    assert len(scales) == 16
+    assert all(scale.item() == pytest.approx(1e-8) for scale in scales)
+
+
+@pytest.mark.parametrize(("n_tokens", "ratio", "expected"), [(16, 0.6, 9), (16, 0.01, 1), (16, 0.99, 15), (2, 0.5, 1)])
+def test_number_of_hidden_tokens(n_tokens: int, ratio: float, expected: int) -> None:
+    for per_sample in (False, True):
+        hidden = hide(n_tokens, ratio, 5, per_sample)
+        assert hidden.shape == (5, expected)
+        assert all(len(set(row.tolist())) == expected for row in hidden)
+
+
+def test_one_mask_a_step_or_one_a_window() -> None:
+    torch.manual_seed(0)
+    assert len({tuple(row.tolist()) for row in hide(16, 0.6, 50, per_sample=False)}) == 1
+    assert len({tuple(row.tolist()) for row in hide(16, 0.6, 50, per_sample=True)}) > 40
+    assert hide(16, 0.6, 1, False).tolist() != hide(16, 0.6, 1, False).tolist(), "drawn afresh each step"
+
+
+def test_no_gradient_reaches_the_target_encoder() -> None:
+    model = small()
+    prediction = model(torch.randn(4, 3, 64), hide(8, 0.6, 4, True))
+    assert not prediction.target.requires_grad
+    (prediction.representation.sum() + prediction.scores.sum() + prediction.codewords.sum()).backward()
+    assert all(p.grad is None and not p.requires_grad for p in model.target.parameters())
+    assert all(p.grad is not None for p in model.backbone.encoder.parameters())
+
+
+def test_momentum_update_is_exact() -> None:
+    model = small()
+    with torch.no_grad():
+        for parameter in model.backbone.encoder.parameters():
+            parameter.add_(1.0)
+    before = [p.clone() for p in model.target.parameters()]
+    model.update_target(0.99)
+    for old, new, online in zip(before, model.target.parameters(), model.backbone.encoder.parameters(), strict=True):
+        torch.testing.assert_close(new, 0.99 * old + 0.01 * online)
+    model.update_target(0.0)
+    for new, online in zip(model.target.parameters(), model.backbone.encoder.parameters(), strict=True):
+        torch.testing.assert_close(new, online)
+
+
+def test_codewords_are_one_hot_with_the_gradient_of_the_softmax() -> None:
+    torch.manual_seed(0)
+    tokenizer = Tokenizer(16, 12)
+    embeddings = torch.randn(5, 16, requires_grad=True)
+    weight = torch.randn(5, 12)
+    torch.manual_seed(1)
+    codewords = tokenizer(embeddings)
+    assert torch.allclose(codewords.sum(-1), torch.ones(5))
+    assert torch.equal(codewords.detach().max(-1).values.round(), torch.ones(5))
+    (got,) = torch.autograd.grad((codewords * weight).sum(), embeddings)
+    from ssl_bio.models.timemae import _gumbel
+
+    torch.manual_seed(1)
+    logits = tokenizer.codebook(embeddings)
+    soft = (logits + _gumbel(logits)).softmax(-1)
+    (expected,) = torch.autograd.grad((soft * weight).sum(), embeddings)
+    torch.testing.assert_close(got, expected)
+    assert torch.equal(codewords.argmax(-1), soft.argmax(-1))
+
+
+def test_gumbel_argmax_samples_the_softmax() -> None:
+    tokenizer = Tokenizer(4, 3)
+    with torch.no_grad():
+        tokenizer.codebook.weight.zero_()
+        tokenizer.codebook.bias.copy_(torch.tensor([0.5, 0.3, 0.2]).log())
+    torch.manual_seed(0)
+    share = tokenizer(torch.zeros(20000, 4)).mean(0)
+    torch.testing.assert_close(share, torch.tensor([0.5, 0.3, 0.2]), atol=0.015, rtol=0)
+
+
+@pytest.mark.parametrize("stem", ["patch", "conv"])
+def test_decoder_cannot_see_masked_content(stem: str) -> None:
+    model = small(stem=stem).eval()
+    signals = torch.randn(4, 3, 64)
+    hidden = hide(8, 0.6, 4, per_sample=True)
+    changed = signals.clone()
+    for row, positions in enumerate(hidden):
+        for position in positions:
+            changed[row, :, position * 8 : (position + 1) * 8] += 10.0
+    first, second = model(signals, hidden), model(changed, hidden)
+    torch.testing.assert_close(first.representation, second.representation)
+    torch.testing.assert_close(first.scores, second.scores)
+    assert not torch.allclose(first.target, second.target), "the targets do see it"
+
+
+def test_decoder_does_see_visible_content() -> None:
+    model = small().eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "scale_" in name:
+                parameter.fill_(1.0)
+    hidden = torch.tensor([[0, 1, 2, 3]])
+    signals = torch.randn(1, 3, 64)
+    changed = signals.clone()
+    changed[..., 60:] += 1.0
+    first, second = model(signals, hidden), model(changed, hidden)
+    assert not torch.allclose(first.representation, second.representation)
+
+
+def test_length_that_is_no_multiple_is_padded_with_the_last_sample() -> None:
+    backbone = TimeMAEBackbone(2, 61, d_model=8, n_layers=1).eval()
+    assert (backbone.n_tokens, backbone.padding) == (8, 3)
+    signals = torch.randn(1, 2, 61)
+    longer = TimeMAEBackbone(2, 64, d_model=8, n_layers=1).eval()
+    longer.load_state_dict(backbone.state_dict())
+    padded = torch.cat([signals, signals[..., -1:].expand(-1, -1, 3)], dim=-1)
+    torch.testing.assert_close(backbone(signals), longer(padded))
+
+
+def test_a_step_lowers_the_loss_of_its_own_batch() -> None:
+    model = small()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    signals = torch.randn(32, 3, 64)
+    losses = []
+    for step in range(30):
+        torch.manual_seed(step)
+        prediction = model(signals, hide(8, 0.6, 32, False))
+        loss = nn.functional.mse_loss(prediction.representation, prediction.target)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]

@@ -1,0 +1,56 @@
+"""Who wins: command line over recipe over checkpoint over defaults; the resume policy."""
+
+import pytest
+
+from ssl_bio import recipe, resolve
+from ssl_bio.errors import DataError, RecipeError
+from ssl_bio.recipe import Written
+from tests.test_checkpoint import facts
+
+
+def written(source: str, **values: object) -> Written:
+    return recipe.check(values, source)
+
+
+def test_precedence_and_origins() -> None:
+    checkpoint = Written({"model": {"d_model": 32}, "finetune": {"lr": 0.1, "epochs": 7}}, "checkpoint")
+    mine = written("mine.toml", finetune={"lr": 0.2, "patience": 3})
+    line = written("command line", finetune={"lr": 0.3})
+    resolved = resolve.resolve([checkpoint, mine, line])
+    assert resolved.recipe.finetune.lr == 0.3
+    assert resolved.recipe.finetune.epochs == 7
+    assert resolved.origins == {
+        "model.d_model": "checkpoint",
+        "finetune.epochs": "checkpoint",
+        "finetune.patience": "mine.toml",
+        "finetune.lr": "command line",
+    }
+
+
+def test_recipe_that_wants_another_network_than_the_checkpoint_is_refused() -> None:
+    theirs = facts(recipe=recipe.Recipe().model_dump(mode="json"))
+    with pytest.raises(RecipeError, match=r"model\.d_model is 128 in big\.toml but 64 in the checkpoint"):
+        resolve.from_checkpoint(theirs, written("big.toml", model={"d_model": 128}))
+    assert resolve.from_checkpoint(theirs, written("same.toml", model={"d_model": 64})).source == "checkpoint"
+
+
+def test_resume_takes_more_epochs_and_keeps_the_rest() -> None:
+    stored = written("run", pretrain={"epochs": 10, "lr": 0.5}, seed=3)
+    wanted = resolve.resolve([written("x.toml", pretrain={"epochs": 20, "lr": 0.25}, seed=4)])
+    kept, refused = resolve.on_resume(stored, wanted)
+    assert (kept.recipe.pretrain.epochs, kept.recipe.pretrain.lr, kept.recipe.seed) == (20, 0.5, 3)
+    assert any("pretrain.lr" in line and "0.5" in line and "x.toml" in line for line in refused)
+    assert any("seed" in line for line in refused)
+    assert len(refused) == 2
+
+
+def test_dataset_fills_in_the_target_and_refuses_what_it_lacks() -> None:
+    from ssl_bio.data import store
+    from ssl_bio.data.synthetic import generate
+
+    info = store._describe("s", generate(6, 4, 0))
+    assert resolve.with_dataset(resolve.resolve([]), info).recipe.data.target == "rhythm"
+    with pytest.raises(DataError, match="it has rhythm, heart_rate"):
+        resolve.with_dataset(resolve.resolve([written("x", data={"target": "mood"})]), info)
+    with pytest.raises(DataError, match="it has subject"):
+        resolve.with_dataset(resolve.resolve([written("x", data={"validation": "overlapping"})]), info)

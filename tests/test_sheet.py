@@ -1,0 +1,92 @@
+"""The sheet: columns by name, whole rows under concurrency, nothing lost, nothing mistaken for a sheet."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ssl_bio import sheet
+from ssl_bio.errors import SheetError
+
+LAB = "model_name,task_name,AUC_PR,AUROC,Accuracy,BalancedAccuracy,CohenKappa,F1_weighted,MAE,R2,RMSE"
+SHEET = Path("results.csv")
+
+
+def test_lab_columns_come_first_and_in_order() -> None:
+    sheet.append(SHEET, [{"model_name": "a", "task_name": "b", "Accuracy": 0.98765432, "seed": 3}])
+    header, row = SHEET.read_text().splitlines()
+    assert header.startswith(LAB + ",F1_macro,mode,lr,backbone_lr,loss,seed,split,selected_on")
+    assert row.startswith("a,b,,,0.9877,,,,,,,")
+
+
+def test_older_sheet_keeps_its_order_and_extra_columns() -> None:
+    SHEET.write_text("task_name,who,model_name,Accuracy\nhar,Ann,old,0.5000\n")
+    sheet.append(SHEET, [{"model_name": "new", "task_name": "har", "Accuracy": 0.25}])
+    rows = sheet.read(SHEET)
+    assert list(rows[0])[:4] == ["task_name", "who", "model_name", "Accuracy"]
+    assert set(sheet.COLUMNS) <= set(rows[0])
+    assert [row["model_name"] for row in rows] == ["old", "new"]
+    assert (rows[0]["who"], rows[1]["who"], rows[1]["Accuracy"]) == ("Ann", "", "0.2500")
+
+
+def test_lab_sheet_of_eleven_columns_stays_readable() -> None:
+    SHEET.write_text(f"{LAB}\nCM-SSL,bidmc_hr,,,,,,,1.8753,0.9628,2.5090\n")
+    sheet.append(SHEET, [{"model_name": "har", "task_name": "har", "Accuracy": 1.0}])
+    frame = pd.read_csv(SHEET)
+    assert len(frame) == 2
+    assert frame.MAE[0] == 1.8753
+    assert frame.Accuracy[1] == 1.0
+
+
+def test_line_left_open_by_an_editor_is_closed() -> None:
+    sheet.append(SHEET, [{"model_name": "a", "task_name": "b"}])
+    SHEET.write_text(SHEET.read_text().rstrip("\n"))
+    sheet.append(SHEET, [{"model_name": "c", "task_name": "d"}])
+    assert [row["model_name"] for row in sheet.read(SHEET)] == ["a", "c"]
+
+
+@pytest.mark.parametrize("text", ["x,y\n1,2\n", "hello\n", "model_name,model_name,task_name\n", "\x00\xff"])
+def test_what_is_no_sheet_is_refused_and_left_alone(text: str) -> None:
+    SHEET.write_bytes(text.encode("latin-1"))
+    with pytest.raises(SheetError, match=r"results\.csv"):
+        sheet.append(SHEET, [{"model_name": "a", "task_name": "b"}])
+    with pytest.raises(SheetError):
+        sheet.check(SHEET)
+    assert SHEET.read_bytes() == text.encode("latin-1")
+
+
+def test_folder_and_unwritable_place_are_refused_before_training() -> None:
+    Path("folder").mkdir()
+    with pytest.raises(SheetError, match="a folder"):
+        sheet.check(Path("folder"))
+    Path("file").write_text("")
+    with pytest.raises(SheetError, match="not a writable folder"):
+        sheet.check(Path("file/results.csv"))
+
+
+@given(names=st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"])), min_size=1, max_size=4))
+def test_any_text_survives(names: list[str]) -> None:
+    SHEET.unlink(missing_ok=True)
+    for name in names:
+        sheet.append(SHEET, [{"model_name": name, "task_name": "t"}])
+    assert [row["model_name"] for row in sheet.read(SHEET)] == names
+
+
+def test_eight_processes_append_fifty_rows_each() -> None:
+    code = (
+        "import sys; from pathlib import Path; from ssl_bio import sheet\n"
+        "for i in range(50): sheet.append(Path('results.csv'), [{'model_name': sys.argv[1], 'task_name': str(i)}])"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code, f"process{k}"]) for k in range(8)]
+    assert [process.wait(timeout=120) for process in running] == [0] * 8
+    with SHEET.open(newline="") as file:
+        header, *rows = list(csv.reader(file))
+    assert header == list(sheet.COLUMNS)
+    assert len(rows) == 400
+    assert {len(row) for row in rows} == {len(sheet.COLUMNS)}
+    assert len({(row[0], row[1]) for row in rows}) == 400
