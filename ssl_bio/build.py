@@ -105,21 +105,20 @@ def view(data: PreparedDataset, section: DataSection, rows: Rows, sampling_rate:
 
 def training_rows(data: PreparedDataset, recipe: Recipe, split: str) -> Rows:
     """Labelled rows of "train", "val" or "train+val": all of them, or the recipe's stratified share."""
-    info, _ = data.target(recipe.data.target)
+    classes = class_names(data, recipe.data.target)
     codes = _codes(data, recipe.data.target)
     rows = _union(data, recipe, split)
     rng = runtime.stream(recipe.seed, f"labels of {split}")
     if split == "val":
-        present = [code for code in range(len(info.classes)) if (codes[rows] == code).any()]
+        present = [code for code in range(len(classes)) if (codes[rows] == code).any()]
         relabelled = np.searchsorted(present, codes) if present else codes
-        names = [info.classes[code] for code in present]
+        names = [classes[code] for code in present]
         return draw_labelled(rows, relabelled, names, recipe.finetune.label_fraction, rng)
-    return draw_labelled(rows, codes, info.classes, recipe.finetune.label_fraction, rng)
+    return draw_labelled(rows, codes, classes, recipe.finetune.label_fraction, rng)
 
 
 def pretraining_view(data: PreparedDataset, recipe: Recipe, split: str) -> View:
     """Unlabelled rows of "train", "val" or "train+val"."""
-    check_missing(data, recipe.data.missing)
     info = data.info
     return View(data, _union(data, recipe, split), None, recipe.data.missing, info.sampling_rate, info.length)
 
@@ -151,7 +150,11 @@ def backbone(recipe: Recipe, n_channels: int, length: int) -> nn.Module:
 
 
 def fit_input_scaling(module: nn.Module, data: PreparedDataset, recipe: Recipe) -> None:
-    """Give a backbone the training split's channel statistics."""
+    """Give a backbone the training split's channel statistics.
+
+    Raises DataError when samples are missing and nothing says how to fill them.
+    """
+    check_missing(data, recipe.data.missing)
     rows = data.rows(recipe.data.validation, "train")
     info = data.info
     whole = View(data, rows, None, recipe.data.missing, info.sampling_rate, info.length)
@@ -255,15 +258,21 @@ def _synthetic(root: Path, section: DataSection) -> PreparedDataset:
         return store.write(folder, synthetic.generate(size.n_subjects, size.windows_per_subject, size.seed))
 
 
-def _codes(data: PreparedDataset, target: str) -> NDArray[Any]:
-    info, values = data.target(target)
+def class_names(data: PreparedDataset, target: str) -> tuple[str, ...]:
+    """The classes of a target, by code. Raises DataError when it holds no classes."""
+    info, _ = data.target(target)
     if info.kind != "class":
         classes = [name for name, other in data.info.targets.items() if other.kind == "class"]
         raise DataError(
             f"data.target: {target!r} holds {info.kind}s, and finetune.task 'classify' needs classes: "
             f"{', '.join(classes) or 'this dataset has none'}"
         )
-    return np.asarray(values)
+    return info.classes
+
+
+def _codes(data: PreparedDataset, target: str) -> NDArray[Any]:
+    class_names(data, target)
+    return np.asarray(data.targets[target])
 
 
 def _union(data: PreparedDataset, recipe: Recipe, split: str) -> Rows:

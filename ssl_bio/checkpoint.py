@@ -52,6 +52,7 @@ class Facts(BaseModel):
     sampling_rate: float
     classes: tuple[str, ...] = ()
     metrics: dict[str, float] = {}
+    split: str = ""  # that the metrics of a finetuned run were measured on
     epochs: int = 0
     best_epoch: int = 0
     selected_on: str = "last"

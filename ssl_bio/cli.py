@@ -62,6 +62,9 @@ RootOption = Annotated[
 ]
 
 
+_INTERRUPTED = 130  # what Typer exits with after Ctrl-C
+
+
 def main() -> None:
     """Run the command line."""
     try:
@@ -69,9 +72,10 @@ def main() -> None:
     except SslBioError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted: --resume goes on from the last whole epoch")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:
+            Console(stderr=True).print("interrupted: the same command with --resume goes on from the last whole epoch")
+        raise
 
 
 def _version(wanted: bool) -> None:

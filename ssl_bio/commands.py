@@ -1,26 +1,23 @@
 """The three commands, as contents pages: resolve, data, model, task, fit, judge, write."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from ssl_bio import build, probe, recipe, resolve, results, runtime, sheet
+from ssl_bio import build, learn, recipe, resolve, results, runtime, sheet
 from ssl_bio.checkpoint import MODEL_FILE, RECIPE_FILE, Checkpoint, Facts, RunFolder, load, newest, now
 from ssl_bio.data.store import PreparedDataset, data_root
-from ssl_bio.data.view import Batches, Features
 from ssl_bio.errors import CheckpointError, RecipeError
+from ssl_bio.learn import Learnt, Place
 from ssl_bio.models.heads import Classifier
 from ssl_bio.recipe import Recipe, Written
 from ssl_bio.resolve import Resolved
 from ssl_bio.results import Judged
 from ssl_bio.terminal import note, table, warn
-from ssl_bio.train import Fitted, Settings, Validate, fit
+from ssl_bio.train import Fitted
 
 RUNS = Path("checkpoints")
 DEFAULT_RECIPE = "demo.toml"
@@ -51,7 +48,6 @@ def pretrain(wishes: Wishes) -> RunFolder:
     data = build.dataset(resolved.recipe.data)
     resolved = resolve.with_dataset(resolved, data.info)
     plan = resolved.recipe
-    view = build.pretraining_view(data, plan, plan.pretrain.fit_on)
     runtime.seed_torch(plan.seed, "initialise")
     backbone = build.backbone(plan, len(data.info.channels), data.info.length)
     build.fit_input_scaling(backbone, data, plan)
@@ -60,28 +56,9 @@ def pretrain(wishes: Wishes) -> RunFolder:
     _announce("pretrain", run, resolved, data, wishes.recipe or DEFAULT_RECIPE)
     _say_padding(backbone)
     run.write_text(RECIPE_FILE, recipe.to_toml(plan, resolved.origins))
-    settings = Settings(
-        epochs=plan.pretrain.epochs,
-        seed=plan.seed,
-        weight_decay=plan.pretrain.weight_decay,
-        schedule=plan.pretrain.schedule,
-        warmup_epochs=plan.pretrain.warmup_epochs,
-        max_grad_norm=plan.pretrain.max_grad_norm,
-        monitor="probe_accuracy" if plan.pretrain.select == "probe" else "",
-    )
-    batches = Batches(
-        view,
-        plan.pretrain.batch_size,
-        plan.pretrain.augment,
-        plan.pretrain.augment_strength,
-        pairs=plan.pretrain.pretext == "contrast",
-        neighbours=plan.pretrain.neighbours,
-    )
-    fitted = fit(task, batches, settings, run, device, _pretext_validation(plan, data, backbone, device), wishes.resume)
-    facts = _facts("pretrain", plan, data, fitted, len(view))
-    facts = facts.model_copy(update={"selected_on": "val" if settings.monitor else "last"})
-    run.finish(fitted.tensors, facts)
-    table("Pretraining", ["", "value"], _figure_rows(fitted))
+    learnt = learn.pretext(plan, data, task, backbone, Place(run, device, wishes.resume))
+    run.finish(learnt.fitted.tensors, _facts("pretrain", plan, data, learnt))
+    table("Pretraining", ["", "value"], _figure_rows(learnt.fitted))
     note(f"backbone in {run.path / MODEL_FILE}")
     return run
 
@@ -105,7 +82,7 @@ def finetune(wishes: Wishes, checkpoint: str | None, seeds: Sequence[int] | None
         judged.append(_finetune_one(wishes, resolved, start, run, device))
         runs.append(run)
     results.compare(first.recipe, seeds, judged)
-    results.side_by_side(RUNS, first.recipe, runs[0].load().facts.fingerprint)
+    results.side_by_side(RUNS, first.recipe, runs[0].load().facts)
     return runs
 
 
@@ -140,104 +117,43 @@ def evaluate(wishes: Wishes, checkpoint: str | None, data_name: str | None) -> J
 def _finetune_one(
     wishes: Wishes, resolved: Resolved, start: Checkpoint | None, run: RunFolder, device: torch.device
 ) -> Judged:
-    if not (wishes.resume and _already_complete(run)):
-        resolved = _resumed(run, resolved) if wishes.resume else resolved
-        data = build.dataset(resolved.recipe.data)
-        resolved = resolve.with_dataset(resolved, data.info)
-        plan = resolved.recipe
-        runtime.seed_torch(plan.seed, "initialise")
-        backbone = build.backbone(plan, len(data.info.channels), data.info.length)
-        build.fit_input_scaling(backbone, data, plan)
-        if start and plan.finetune.mode in ("full", "linear-probe"):
-            build.check_fit(start.facts, data.info)
-            build.load_into(backbone, start, build.BACKBONE)
-        info, _ = data.target(plan.data.target)
-        model = build.classifier(plan, backbone, len(info.classes))
-        train = build.training_rows(data, plan, plan.finetune.fit_on)
-        run.claim(wishes.resume, wishes.overwrite)
-        _announce("finetune", run, resolved, data, str(start.path.parent) if start else wishes.recipe or "")
-        run.write_text(RECIPE_FILE, recipe.to_toml(plan, resolved.origins))
-        frozen = plan.finetune.mode in ("linear-probe", "random-frozen")
-        learn = _probe if frozen else _train_all
-        fitted, selected_on = learn(plan, data, model, train, run, device, wishes.resume)
-        facts = _facts("finetune", plan, data, fitted, len(train)).model_copy(
-            update={
-                "selected_on": selected_on,
-                "classes": info.classes,
-                "origin": str(start.path.parent) if start else "",
-            }
-        )
-        run.write_model(fitted.tensors, facts)
-        model.load_state_dict(fitted.tensors)
-        judged = results.judge(model, run, facts, plan, data, device)
-        facts = facts.model_copy(update={"metrics": judged.figures})
-        run.finish(fitted.tensors, facts)
-        sheet.append(wishes.sheet, [results.row(facts, plan, data, judged, model, run)])
-        return judged
+    if wishes.resume and _already_complete(run):
+        return _judged_again(run, device)
+    resolved = _resumed(run, resolved) if wishes.resume else resolved
+    data = build.dataset(resolved.recipe.data)
+    resolved = resolve.with_dataset(resolved, data.info)
+    plan = resolved.recipe
+    learn.check_choice(plan)
+    runtime.seed_torch(plan.seed, "initialise")
+    backbone = build.backbone(plan, len(data.info.channels), data.info.length)
+    build.fit_input_scaling(backbone, data, plan)
+    if start and plan.finetune.mode in ("full", "linear-probe"):
+        build.check_fit(start.facts, data.info)
+        build.load_into(backbone, start, build.BACKBONE)
+    classes = build.class_names(data, plan.data.target)
+    model = build.classifier(plan, backbone, len(classes))
+    build.training_rows(data, plan, plan.finetune.fit_on)  # refuses a missing class before the folder is made
+    run.claim(wishes.resume, wishes.overwrite)
+    origin = str(start.path.parent) if start else ""
+    _announce("finetune", run, resolved, data, origin or wishes.recipe or "")
+    run.write_text(RECIPE_FILE, recipe.to_toml(plan, resolved.origins))
+    frozen = plan.finetune.mode in ("linear-probe", "random-frozen")
+    learnt = (learn.linear_probe if frozen else learn.whole_network)(
+        plan, data, model, Place(run, device, wishes.resume)
+    )
+    model.load_state_dict(learnt.fitted.tensors)
+    facts = _facts("finetune", plan, data, learnt).model_copy(update={"classes": classes, "origin": origin})
+    judged = results.judge(model, run, facts, plan, data, device)
+    facts = facts.model_copy(update={"metrics": judged.figures, "split": plan.evaluate.split})
+    run.finish(learnt.fitted.tensors, facts)
+    sheet.append(wishes.sheet, [results.row(facts, plan, data, judged, model, run)])
+    return judged
+
+
+def _judged_again(run: RunFolder, device: torch.device) -> Judged:
     loaded = run.load()
     plan = resolve.resolve([resolve.from_checkpoint(loaded.facts, None)]).recipe
-    data = build.dataset(plan.data)
-    return results.judge(_load_classifier(loaded, plan), run, loaded.facts, plan, data, device)
-
-
-def _train_all(
-    plan: Recipe,
-    data: PreparedDataset,
-    model: Classifier,
-    train: NDArray[np.int64],
-    run: RunFolder,
-    device: torch.device,
-    resume: bool,
-) -> tuple[Fitted, str]:
-    """Train head and backbone, each at its own rate."""
-    settings, selected_on = _finetune_settings(plan)
-    info = data.info
-    batches = Batches(
-        build.view(data, plan.data, train, info.sampling_rate, info.length),
-        plan.finetune.batch_size,
-        plan.finetune.augment,
-        plan.finetune.augment_strength,
-    )
-    validate = None
-    if selected_on != "last":
-        rows = build.training_rows(data, plan, selected_on)
-        held_out = Batches(build.view(data, plan.data, rows, info.sampling_rate, info.length), plan.evaluate.batch_size)
-        validate = partial(_validation_figures, held_out, selected_on, device)
-    return fit(build.classify_task(plan, model, False), batches, settings, run, device, validate, resume), selected_on
-
-
-def _probe(
-    plan: Recipe,
-    data: PreparedDataset,
-    model: Classifier,
-    train: NDArray[np.int64],
-    run: RunFolder,
-    device: torch.device,
-    resume: bool,
-) -> tuple[Fitted, str]:
-    """Fit a linear head on frozen features, and prove that the backbone stayed as it was."""
-    info = data.info
-    with probe.frozen(model.backbone):
-        view = build.view(data, plan.data, train, info.sampling_rate, info.length)
-        features = probe.extract(model, Batches(view, plan.evaluate.batch_size), device)
-        targets = np.asarray(view.targets)
-        probe.standardise(model, features)
-        if plan.finetune.probe == "logistic":
-            if not probe.solve_logistic(model, features, targets, plan.finetune.probe_c):
-                warn("the logistic regression did not converge: a smaller finetune.probe_c helps")
-            return Fitted(dict(model.state_dict()), 0, 0, {}, 0.0), "last"
-        settings, selected_on = _finetune_settings(plan)
-        validate = None
-        if selected_on != "last":
-            rows = build.training_rows(data, plan, selected_on)
-            held_out_view = build.view(data, plan.data, rows, info.sampling_rate, info.length)
-            held_out = Batches(held_out_view, plan.evaluate.batch_size)
-            held_out_features = Features(probe.extract(model, held_out, device), np.asarray(held_out_view.targets))
-            batches = Batches(held_out_features, plan.evaluate.batch_size)
-            validate = partial(_validation_figures, batches, selected_on, device)
-        task = build.classify_task(plan, model, True)
-        batches = Batches(Features(features, targets), plan.finetune.batch_size)
-        return fit(task, batches, settings, run, device, validate, resume), selected_on
+    return results.judge(_load_classifier(loaded, plan), run, loaded.facts, plan, build.dataset(plan.data), device)
 
 
 def _starting_point(wishes: Wishes, written: Written | None, checkpoint: str | None) -> Checkpoint | None:
@@ -270,67 +186,6 @@ def _mode_name(plan: Recipe) -> str:
     return plan.finetune.mode + (f"-labels{share:g}" if share < 1 else "")
 
 
-def _finetune_settings(plan: Recipe) -> tuple[Settings, str]:
-    """Loop settings, and the split that chooses the epoch ("last": none does)."""
-    settings = plan.finetune
-    if settings.selected_on == "val" and "val" in settings.fit_on:
-        raise RecipeError(
-            'finetune.fit_on "train+val" trains on the windows that finetune.selected_on "val" would choose by; '
-            'set finetune.selected_on to "last"'
-        )
-    chosen = settings.selected_on
-    return (
-        Settings(
-            epochs=settings.epochs,
-            seed=plan.seed,
-            weight_decay=settings.weight_decay,
-            schedule=settings.schedule,
-            warmup_epochs=settings.warmup_epochs,
-            max_grad_norm=settings.max_grad_norm,
-            average=settings.average,
-            monitor="" if chosen == "last" else f"{chosen}_{settings.monitor}",
-            patience=settings.patience if chosen != "last" else 0,
-        ),
-        chosen,
-    )
-
-
-def _validation_figures(
-    batches: Batches, split: str, device: torch.device, model: nn.Module, epoch: int
-) -> dict[str, float]:
-    figures = results.figures_of(cast(Classifier, model), batches, device)
-    return {f"{split}_{name}": value for name, value in figures.items()}
-
-
-def _pretext_validation(
-    plan: Recipe, data: PreparedDataset, module: nn.Module, device: torch.device
-) -> Validate | None:
-    """Every k epochs: accuracy on validation people of a linear probe on training people."""
-    every, last = plan.pretrain.probe_every, plan.pretrain.epochs
-    if not every and plan.pretrain.select == "last":
-        return None
-    rows = {split: data.rows(plan.data.validation, split) for split in ("train", "val")}
-    info, _ = data.target(plan.data.target)
-    views = {
-        split: build.view(data, plan.data, r, data.info.sampling_rate, data.info.length) for split, r in rows.items()
-    }
-
-    def validate(_: nn.Module, epoch: int) -> dict[str, float]:
-        if epoch % max(1, every) and epoch != last:
-            return {}
-        classifier = build.classifier(plan, module, len(info.classes))
-        features = {
-            split: probe.extract(classifier, Batches(view, plan.evaluate.batch_size), device)
-            for split, view in views.items()
-        }
-        probe.standardise(classifier, features["train"])
-        probe.solve_logistic(classifier, features["train"], np.asarray(views["train"].targets), plan.finetune.probe_c)
-        held_out = Batches(Features(features["val"], np.asarray(views["val"].targets)), plan.evaluate.batch_size)
-        return {"probe_accuracy": results.figures_of(classifier, held_out, device)["Accuracy"]}
-
-    return validate
-
-
 def _load_classifier(loaded: Checkpoint, plan: Recipe) -> Classifier:
     backbone = build.backbone(plan, len(loaded.facts.channels), loaded.facts.length)
     model = build.classifier(plan, backbone, len(loaded.facts.classes))
@@ -347,16 +202,16 @@ def _already_complete(run: RunFolder) -> bool:
 def _resumed(run: RunFolder, resolved: Resolved) -> Resolved:
     path = run.path / RECIPE_FILE
     if not path.is_file():
-        raise CheckpointError(f"--resume: no run in {run.path}")
+        note(f"nothing to resume in {run.path}: starting from the beginning")
+        return resolved
     kept, refused = resolve.on_resume(recipe.load(str(path)), resolved)
     for line in refused:
         warn(line)
     return kept
 
 
-def _facts(
-    kind: Literal["pretrain", "finetune"], plan: Recipe, data: PreparedDataset, fitted: Fitted, n_train: int
-) -> Facts:
+def _facts(kind: Literal["pretrain", "finetune"], plan: Recipe, data: PreparedDataset, learnt: Learnt) -> Facts:
+    fitted = learnt.fitted
     return Facts(
         kind=kind,
         recipe=plan.model_dump(mode="json"),
@@ -366,9 +221,10 @@ def _facts(
         length=data.info.length,
         sampling_rate=data.info.sampling_rate,
         metrics={name: value for name, value in fitted.figures.items() if name != "epoch"},
+        selected_on=learnt.selected_on,
         epochs=fitted.epochs,
         best_epoch=fitted.best_epoch,
-        n_train=n_train,
+        n_train=learnt.n_train,
         seconds=fitted.seconds,
         versions=runtime.versions(),
         finished_at=now(),

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from torch import nn
 
 from ssl_bio.data.view import Batches
@@ -46,17 +46,36 @@ def solve_logistic(classifier: Classifier, features: NDArray[np.float32], target
 
     Returns whether the solver converged.
     """
-    mean, std = classifier.feature_mean.cpu().numpy(), classifier.feature_std.cpu().numpy()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        solved = LogisticRegression(C=c, max_iter=_MAX_ITERATIONS).fit((features - mean) / std, targets)
-    weight, bias = solved.coef_, solved.intercept_
-    if len(solved.classes_) == 2:  # one row of log odds against the first class
+        solved = LogisticRegression(C=c, max_iter=_MAX_ITERATIONS).fit(_scaled(classifier, features), targets)
+    _set_head(classifier, solved.coef_, solved.intercept_)
+    return not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+
+
+def solve_ridge(
+    classifier: Classifier, features: NDArray[np.float32], targets: NDArray[np.int64], alpha: float
+) -> None:
+    """Set the head to ridge regression onto -1 and 1, a class at a time (scikit-learn, `alpha`).
+
+    The answer people put on MiniRocket's features. Its scores are no log odds: the class is meant, and
+    ranking within a class, not the probabilities.
+    """
+    solved = RidgeClassifier(alpha=alpha).fit(_scaled(classifier, features), targets)
+    _set_head(classifier, solved.coef_, solved.intercept_)
+
+
+def _scaled(classifier: Classifier, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    mean, std = classifier.feature_mean.cpu().numpy(), classifier.feature_std.cpu().numpy()
+    return np.asarray((features - mean) / std, np.float32)
+
+
+def _set_head(classifier: Classifier, weight: NDArray[np.float64], bias: NDArray[np.float64]) -> None:
+    if len(weight) == 1:  # two classes: one row, the score of the second class over the first
         weight, bias = np.stack([np.zeros_like(weight[0]), weight[0]]), np.array([0.0, bias[0]])
     with torch.no_grad():
         classifier.head.weight.copy_(torch.from_numpy(weight))
         classifier.head.bias.copy_(torch.from_numpy(bias))
-    return not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 
 @contextmanager

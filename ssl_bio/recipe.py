@@ -117,8 +117,9 @@ class FinetuneSection(Section):
     pooling: list[Literal["mean", "max", "std"]] = ["mean"]
     layers: Literal["last", "all"] = "last"  # tokens of which layers are pooled
     dropout: Share = 0.0  # before the head
-    probe: Literal["logistic", "gradient"] = "logistic"
-    probe_c: Positive = 1.0  # inverse strength of the L2 penalty, as scikit-learn's C
+    probe: Literal["logistic", "ridge", "gradient"] = "logistic"
+    probe_c: Positive = 1.0  # "logistic": inverse strength of the L2 penalty, as scikit-learn's C
+    probe_alpha: Positive = 100.0  # "ridge": strength of the L2 penalty, as scikit-learn's alpha
     label_fraction: Fraction = 1.0
     fit_on: Literal["train", "train+val"] = "train"
     selected_on: Literal["val", "last", "test"] = "val"

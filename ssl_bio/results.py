@@ -174,26 +174,26 @@ def compare(plan: Recipe, seeds: Sequence[int], judged: Sequence[Judged]) -> Non
         note(f"reference: {plan.reference.source}")
 
 
-def side_by_side(root: Path, plan: Recipe, fingerprint: str) -> None:
-    """All complete finetuned runs of a recipe on the same data: one row a mode, mean ± std over seeds."""
+def side_by_side(root: Path, plan: Recipe, like: Facts) -> None:
+    """All complete finetuned runs of a recipe on the same data and split: a row a mode, mean ± std over seeds."""
     groups: dict[str, list[dict[str, float]]] = {}
     for path in sorted((root / plan.name).glob(f"finetune-*-seed*/{METRICS_FILE}")):
         result = read_metrics(path)
-        if result.get("kind") == "finetune" and result.get("fingerprint") == fingerprint:
+        if all(result.get(key) == getattr(like, key) for key in ("kind", "fingerprint", "split")):
             mode = path.parent.name.removeprefix("finetune-").rpartition("-seed")[0]
             groups.setdefault(mode, []).append(result["metrics"])
     if len(groups) < 2:
         return
     names = [
         name
-        for name in ("Accuracy", "BalancedAccuracy", "F1_macro", "AUROC")
+        for name in ("Accuracy", "F1_macro", "AUROC")
         if all(name in one for figures in groups.values() for one in figures)
     ]
     rows = [
         [mode, str(len(figures)), *(_mean_std(np.array([one[name] for one in figures])) for name in names)]
         for mode, figures in sorted(groups.items(), key=lambda item: -np.mean([one["Accuracy"] for one in item[1]]))
     ]
-    table(f"{plan.name}: every finetuned run so far, test", ["mode", "runs", *names], rows)
+    table(f"{plan.name}: every finetuned run so far, {like.split}", ["mode", "runs", *names], rows)
 
 
 def say_overlap(info: DatasetInfo, scheme: str) -> None:

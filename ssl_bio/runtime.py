@@ -48,4 +48,5 @@ def versions() -> dict[str, str]:
 
 
 def _entropy(seed: int, purpose: str, *position: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), *position])
+    # The length goes in too: SeedSequence takes (3,) and (3, 0) for the same.
+    return np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), len(position), *position])

@@ -13,6 +13,7 @@ LAYERS = [
     {"train"},
     {"build"},
     {"results"},
+    {"learn"},
     {"commands", "catalogue", "shelf"},
     {"cli"},
 ]

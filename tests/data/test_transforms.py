@@ -40,7 +40,7 @@ def test_rotation_keeps_the_length_of_every_vector(signals: np.ndarray) -> None:
     turned = transforms.rotate(signals, np.random.default_rng(0))
 
     def lengths(x: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(x.reshape(len(x), -1, 3, x.shape[-1]), axis=2)
+        return np.asarray(np.linalg.norm(x.reshape(len(x), -1, 3, x.shape[-1]), axis=2))
 
     np.testing.assert_allclose(lengths(turned), lengths(signals), rtol=1e-3, atol=1e-3)
 

@@ -1,0 +1,172 @@
+"""How a run learns: a pretext task, a whole network, or a linear head on frozen features."""
+
+import time
+from functools import partial
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from ssl_bio import build, probe, results
+from ssl_bio.checkpoint import RunFolder
+from ssl_bio.data.store import PreparedDataset, Rows
+from ssl_bio.data.view import Batches, Features, View
+from ssl_bio.errors import RecipeError
+from ssl_bio.models.heads import Classifier
+from ssl_bio.recipe import Recipe
+from ssl_bio.tasks import Task
+from ssl_bio.terminal import warn
+from ssl_bio.train import Fitted, Settings, Validate, fit
+
+
+class Place(NamedTuple):
+    """Where a run learns, and whether it goes on with what it finds there."""
+
+    run: RunFolder
+    device: torch.device
+    resume: bool
+
+
+class Learnt(NamedTuple):
+    """What came of it: weights and figures, the split that chose them ("last": none), windows learnt from."""
+
+    fitted: Fitted
+    selected_on: str
+    n_train: int
+
+
+def pretext(plan: Recipe, data: PreparedDataset, task: Task, backbone: nn.Module, place: Place) -> Learnt:
+    """Train the backbone inside a pretext task."""
+    settings = plan.pretrain
+    view = build.pretraining_view(data, plan, settings.fit_on)
+    batches = Batches(
+        view,
+        settings.batch_size,
+        settings.augment,
+        settings.augment_strength,
+        pairs=settings.pretext == "contrast",
+        neighbours=settings.neighbours,
+    )
+    by_probe = settings.select == "probe"
+    loop = Settings(
+        epochs=settings.epochs,
+        seed=plan.seed,
+        weight_decay=settings.weight_decay,
+        schedule=settings.schedule,
+        warmup_epochs=settings.warmup_epochs,
+        max_grad_norm=settings.max_grad_norm,
+        monitor="probe_accuracy" if by_probe else "",
+    )
+    validate = _probing(plan, data, backbone, place.device) if by_probe or settings.probe_every else None
+    fitted = fit(task, batches, loop, place.run, place.device, validate, place.resume)
+    return Learnt(fitted, "val" if by_probe else "last", len(view))
+
+
+def whole_network(plan: Recipe, data: PreparedDataset, model: Classifier, place: Place) -> Learnt:
+    """Train head and backbone, each at its own rate."""
+    settings, selected_on = plan.finetune, plan.finetune.selected_on
+    rows = build.training_rows(data, plan, settings.fit_on)
+    batches = Batches(_view(plan, data, rows), settings.batch_size, settings.augment, settings.augment_strength)
+    validate = None
+    if selected_on != "last":
+        held_out = Batches(_view(plan, data, build.training_rows(data, plan, selected_on)), plan.evaluate.batch_size)
+        validate = partial(_validation_figures, held_out, selected_on, place.device)
+    task = build.classify_task(plan, model, frozen_features=False)
+    fitted = fit(task, batches, _loop(plan), place.run, place.device, validate, place.resume)
+    return Learnt(fitted, selected_on, len(rows))
+
+
+def linear_probe(plan: Recipe, data: PreparedDataset, model: Classifier, place: Place) -> Learnt:
+    """Fit a linear head on frozen features, and prove that the backbone stayed as it was."""
+    settings, selected_on = plan.finetune, plan.finetune.selected_on
+    started = time.perf_counter()
+    rows = build.training_rows(data, plan, settings.fit_on)
+    with probe.frozen(model.backbone):
+        features = _features(plan, data, rows, model, place.device)
+        probe.standardise(model, features.values)
+        if settings.probe != "gradient":
+            _solve(plan, model, features)
+            solved = Fitted(dict(model.state_dict()), 0, 0, {}, time.perf_counter() - started)
+            return Learnt(solved, "last", len(rows))
+        validate = None
+        if selected_on != "last":
+            held_out_rows = build.training_rows(data, plan, selected_on)
+            held_out = Batches(_features(plan, data, held_out_rows, model, place.device), plan.evaluate.batch_size)
+            validate = partial(_validation_figures, held_out, selected_on, place.device)
+        task = build.classify_task(plan, model, frozen_features=True)
+        batches = Batches(features, settings.batch_size)
+        fitted = fit(task, batches, _loop(plan), place.run, place.device, validate, place.resume)
+        return Learnt(fitted, selected_on, len(rows))
+
+
+def check_choice(plan: Recipe) -> None:
+    """Raise RecipeError when the epoch would be chosen by windows that are trained on."""
+    settings = plan.finetune
+    solved = settings.mode in ("linear-probe", "random-frozen") and settings.probe != "gradient"
+    if not solved and settings.selected_on == "val" and "val" in settings.fit_on:
+        raise RecipeError(
+            'finetune.fit_on "train+val" trains on the windows that finetune.selected_on "val" would choose by; '
+            'set finetune.selected_on to "last"'
+        )
+
+
+def _loop(plan: Recipe) -> Settings:
+    settings = plan.finetune
+    chosen = settings.selected_on
+    return Settings(
+        epochs=settings.epochs,
+        seed=plan.seed,
+        weight_decay=settings.weight_decay,
+        schedule=settings.schedule,
+        warmup_epochs=settings.warmup_epochs,
+        max_grad_norm=settings.max_grad_norm,
+        average=settings.average,
+        monitor="" if chosen == "last" else f"{chosen}_{settings.monitor}",
+        patience=0 if chosen == "last" else settings.patience,
+    )
+
+
+def _view(plan: Recipe, data: PreparedDataset, rows: Rows) -> View:
+    return build.view(data, plan.data, rows, data.info.sampling_rate, data.info.length)
+
+
+def _features(plan: Recipe, data: PreparedDataset, rows: Rows, model: Classifier, device: torch.device) -> Features:
+    view = _view(plan, data, rows)
+    values = probe.extract(model, Batches(view, plan.evaluate.batch_size), device)
+    return Features(values, np.asarray(view.targets))
+
+
+def _solve(plan: Recipe, model: Classifier, features: Features) -> None:
+    """Set a head on features by the recipe's solver (a gradient probe's stand-in is the logistic one)."""
+    settings = plan.finetune
+    if settings.probe == "ridge":
+        probe.solve_ridge(model, features.values, features.targets, settings.probe_alpha)
+    elif not probe.solve_logistic(model, features.values, features.targets, settings.probe_c):
+        warn("the logistic regression did not converge: a smaller finetune.probe_c helps")
+
+
+def _validation_figures(
+    batches: Batches, split: str, device: torch.device, model: nn.Module, epoch: int
+) -> dict[str, float]:
+    figures = results.figures_of(cast(Classifier, model), batches, device)
+    return {f"{split}_{name}": value for name, value in figures.items()}
+
+
+def _probing(plan: Recipe, data: PreparedDataset, backbone: nn.Module, device: torch.device) -> Validate:
+    """Every k epochs: accuracy on validation people of a linear probe on training people."""
+    every, last = max(1, plan.pretrain.probe_every), plan.pretrain.epochs
+    rows = {split: data.rows(plan.data.validation, split) for split in ("train", "val")}
+    n_classes = len(build.class_names(data, plan.data.target))
+
+    def validate(_: nn.Module, epoch: int) -> dict[str, float]:
+        if epoch % every and epoch != last:
+            return {}
+        classifier = build.classifier(plan, backbone, n_classes)
+        train, val = (_features(plan, data, rows[split], classifier, device) for split in ("train", "val"))
+        probe.standardise(classifier, train.values)
+        _solve(plan, classifier, train)
+        held_out = Batches(val, plan.evaluate.batch_size)
+        return {"probe_accuracy": results.figures_of(classifier, held_out, device)["Accuracy"]}
+
+    return validate
