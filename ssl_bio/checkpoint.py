@@ -14,7 +14,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -82,22 +83,29 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def check(self, resume: bool, overwrite: bool) -> None:
+        """Raise CheckpointError when the folder holds something and neither way out was chosen, or holds
+        something else than a run. Touches nothing."""
+        try:
+            entries = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        if entries and not (resume or overwrite):
+            raise CheckpointError(
+                f"{self.path} is not empty: --resume goes on with that run, --overwrite replaces it, "
+                "--out DIR writes elsewhere"
+            )
+        if entries and overwrite and not {MODEL_FILE, RECIPE_FILE, RESUME_FOLDER} & entries:
+            raise CheckpointError(f"{self.path} is no run folder, so --overwrite leaves it alone")
+
     def claim(self, resume: bool, overwrite: bool) -> None:
         """Make the folder this run's own before any work is done.
 
-        Raises CheckpointError when it cannot be written, is not empty and neither way out was chosen,
-        or holds something else than a run.
+        Raises CheckpointError as `check`, and when the folder cannot be written.
         """
+        self.check(resume, overwrite)
         try:
-            entries = [entry.name for entry in self.path.iterdir()] if self.path.exists() else []
-            if entries and not (resume or overwrite):
-                raise CheckpointError(
-                    f"{self.path} is not empty: --resume goes on with that run, --overwrite replaces it, "
-                    "--out DIR writes elsewhere"
-                )
-            if entries and overwrite:
-                if not {MODEL_FILE, RECIPE_FILE, RESUME_FOLDER} & set(entries):
-                    raise CheckpointError(f"{self.path} is no run folder, so --overwrite leaves it alone")
+            if overwrite and self.path.exists():
                 shutil.rmtree(self.path)
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".writable"
@@ -113,7 +121,8 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file whole or not at all."""
-        _write_bytes(self.path / name, text.encode("utf-8"))
+        with _atomically(self.path / name) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="")
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON file whole or not at all."""
@@ -130,9 +139,8 @@ class RunFolder:
 
     def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> Path:
         """Write an `.npz` without objects, whole or not at all."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # numpy types keyword arrays loosely
-        _write_bytes(self.path / name, buffer.getvalue())
+        with _atomically(self.path / name) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types keyword arrays loosely
         return self.path / name
 
     def write_model(self, tensors: Mapping[str, Tensor], facts: Facts) -> None:
@@ -209,18 +217,10 @@ def read_metrics(path: Path) -> dict[str, Any]:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write a safetensors file with a JSON header to a temporary name, flush it, rename it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        detached = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+    """Write a safetensors file with a JSON header, whole or not at all."""
+    detached = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+    with _atomically(path) as temporary:
         save_file(detached, temporary, metadata={_HEADER_KEY: json.dumps(header)})
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -247,12 +247,13 @@ def _check_version(path: Path, header: Mapping[str, Any]) -> None:
         )
 
 
-def _write_bytes(path: Path, content: bytes) -> None:
+@contextmanager
+def _atomically(path: Path) -> Iterator[Path]:
+    """A temporary name to write to, flushed and renamed to `path` when the block ends well."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:

@@ -36,6 +36,17 @@ class Wishes(NamedTuple):
     sheet: Path = DEFAULT_SHEET
 
 
+class Job(NamedTuple):
+    """One finetuning: where it starts (None: from random weights) and its recipe."""
+
+    start: Checkpoint | None
+    resolved: Resolved
+
+    def with_seed(self, seed: int) -> "Job":
+        """The same under another seed."""
+        return Job(self.start, Resolved(self.resolved.recipe.model_copy(update={"seed": seed}), self.resolved.origins))
+
+
 def pretrain(wishes: Wishes) -> RunFolder:
     """Learn a backbone without labels."""
     written = recipe.load(wishes.recipe or DEFAULT_RECIPE)
@@ -68,20 +79,15 @@ def finetune(wishes: Wishes, checkpoint: str | None, seeds: Sequence[int] | None
     sheet.check(wishes.sheet)
     device = runtime.pick_device(wishes.device)
     written = recipe.load(wishes.recipe) if wishes.recipe else None
-    base = _starting_point(wishes, written, checkpoint)
-    first = _finetune_recipe(wishes, written, base)
-    runs, judged = [], []
-    several = bool(seeds)
-    seeds = seeds or [first.recipe.seed]
-    for seed in seeds:
-        start = load(Path(checkpoint.format(seed=seed))) if checkpoint and "{seed}" in checkpoint else base
-        resolved = _finetune_recipe(wishes, written, start)
-        resolved = Resolved(resolved.recipe.model_copy(update={"seed": seed}), resolved.origins)
-        out = wishes.out or RUNS / resolved.recipe.name / f"finetune-{_mode_name(resolved.recipe)}"
-        run = RunFolder(Path(f"{out}-seed{seed}") if several or not wishes.out else out)
-        judged.append(_finetune_one(wishes, resolved, start, run, device))
-        runs.append(run)
-    results.compare(first.recipe, seeds, judged)
+    jobs = [_job(wishes, written, start) for start in _starting_points(wishes, written, checkpoint, seeds)]
+    if seeds:
+        jobs = [job.with_seed(seed) for job, seed in zip(jobs, seeds, strict=True)]
+    runs = [RunFolder(_finetune_folder(wishes, job.resolved.recipe, several=bool(seeds))) for job in jobs]
+    for run in runs:
+        run.check(wishes.resume, wishes.overwrite)
+    judged = [_finetune_one(wishes, job, run, device) for job, run in zip(jobs, runs, strict=True)]
+    first = jobs[0].resolved
+    results.compare(first.recipe, [job.resolved.recipe.seed for job in jobs], judged)
     results.side_by_side(RUNS, first.recipe, runs[0].load().facts)
     return runs
 
@@ -114,9 +120,8 @@ def evaluate(wishes: Wishes, checkpoint: str | None, data_name: str | None) -> J
     return judged
 
 
-def _finetune_one(
-    wishes: Wishes, resolved: Resolved, start: Checkpoint | None, run: RunFolder, device: torch.device
-) -> Judged:
+def _finetune_one(wishes: Wishes, job: Job, run: RunFolder, device: torch.device) -> Judged:
+    start, resolved = job
     if wishes.resume and _already_complete(run):
         return _judged_again(run, device)
     resolved = _resumed(run, resolved) if wishes.resume else resolved
@@ -156,16 +161,25 @@ def _judged_again(run: RunFolder, device: torch.device) -> Judged:
     return results.judge(_load_classifier(loaded, plan), run, loaded.facts, plan, build.dataset(plan.data), device)
 
 
-def _starting_point(wishes: Wishes, written: Written | None, checkpoint: str | None) -> Checkpoint | None:
-    """The pretraining run to start from: the one named, else the newest complete one; none for a recipe
-    that trains from random weights."""
-    if checkpoint and "{seed}" not in checkpoint:
-        start = load(Path(checkpoint))
+def _starting_points(
+    wishes: Wishes, written: Written | None, checkpoint: str | None, seeds: Sequence[int] | None
+) -> list[Checkpoint | None]:
+    """For each seed the pretraining run to start from: the one named, with its seed for `{seed}`, else the
+    newest complete one; none for a recipe that trains from random weights.
+
+    Raises CheckpointError when a run is missing, broken or no pretraining run.
+    """
+    if checkpoint is None:
+        return [_newest_start(wishes, written)] * len(seeds or [0])
+    places = [checkpoint.replace("{seed}", str(seed)) for seed in seeds or [0]]
+    starts = {place: load(Path(place)) for place in dict.fromkeys(places)}
+    for place, start in starts.items():
         if start.facts.kind != "pretrain":
-            raise CheckpointError(f"{checkpoint}: a finetuned run; --checkpoint takes a pretraining run")
-        return start
-    if checkpoint:
-        return None
+            raise CheckpointError(f"{place}: a finetuned run; --checkpoint takes a pretraining run")
+    return [starts[place] for place in places]
+
+
+def _newest_start(wishes: Wishes, written: Written | None) -> Checkpoint | None:
     plan = resolve.resolve([layer for layer in (written, wishes.overrides) if layer]).recipe
     if written and plan.finetune.mode in ("scratch", "random-frozen"):
         return None
@@ -174,11 +188,17 @@ def _starting_point(wishes: Wishes, written: Written | None, checkpoint: str | N
     return run.load()
 
 
-def _finetune_recipe(wishes: Wishes, written: Written | None, start: Checkpoint | None) -> Resolved:
+def _job(wishes: Wishes, written: Written | None, start: Checkpoint | None) -> Job:
     layers = [resolve.from_checkpoint(start.facts, written)] if start else []
     if written:
         layers.append(written)
-    return resolve.resolve([*layers, wishes.overrides])
+    return Job(start, resolve.resolve([*layers, wishes.overrides]))
+
+
+def _finetune_folder(wishes: Wishes, plan: Recipe, several: bool) -> Path:
+    if wishes.out:
+        return Path(f"{wishes.out}-seed{plan.seed}") if several else wishes.out
+    return RUNS / plan.name / f"finetune-{_mode_name(plan)}-seed{plan.seed}"
 
 
 def _mode_name(plan: Recipe) -> str:
