@@ -12,10 +12,11 @@ import pooch
 import requests
 
 from ssl_bio.errors import DataError
+from ssl_bio.terminal import console
 
 
-def download(url: str, folder: Path, sha256: str | None = None, progress: bool = True) -> Path:
-    """Fetch `url` into `folder` with a progress bar, once, and check its SHA-256.
+def download(url: str, folder: Path, sha256: str | None = None) -> Path:
+    """Fetch `url` into `folder`, once, with a progress bar on a terminal, and check its SHA-256.
 
     Raises DataError when there is no connection or the checksum differs.
     """
@@ -27,7 +28,7 @@ def download(url: str, folder: Path, sha256: str | None = None, progress: bool =
             known_hash=f"sha256:{sha256}" if sha256 else None,
             fname=name,
             path=folder,
-            downloader=pooch.HTTPDownloader(progressbar=progress, timeout=30),
+            downloader=pooch.HTTPDownloader(progressbar=console.is_terminal, timeout=30),
         )
     except ValueError as error:
         if "hash" not in str(error):

@@ -74,13 +74,13 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 def test_download_checks_the_checksum(server: str, tmp_path: Path) -> None:
     right = hashlib.sha256(b"payload").hexdigest()
-    path = archive.download(f"{server}/data.zip", tmp_path / "d", right, progress=False)
+    path = archive.download(f"{server}/data.zip", tmp_path / "d", right)
     assert path.read_bytes() == b"payload"
     with pytest.raises(DataError, match="SHA-256 is not"):
-        archive.download(f"{server}/data.zip", tmp_path / "e", "0" * 64, progress=False)
+        archive.download(f"{server}/data.zip", tmp_path / "e", "0" * 64)
     assert not (tmp_path / "e/data.zip").exists()
 
 
 def test_no_connection_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be downloaded"):
-        archive.download("http://127.0.0.1:1/data.zip", tmp_path, None, progress=False)
+        archive.download("http://127.0.0.1:1/data.zip", tmp_path, None)
