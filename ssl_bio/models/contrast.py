@@ -49,7 +49,8 @@ class MaskedContrast(nn.Module):
 
     def forward(self, signals: Tensor, hidden: Tensor, partner: Tensor) -> Views:
         """Signals and partners `(batch, n_channels, length)`, positions to hide `(batch, n)`."""
-        masked = self.projector(self.backbone.encode_visible(signals, hidden))
+        # Nothing hidden is to be guessed here, so the whole window may set the scale.
+        masked = self.projector(self.backbone.encode_visible(self.backbone.scale(signals), hidden))
         with torch.no_grad():
             other = self.target_projector(self.target(partner))
         return Views(masked, other)

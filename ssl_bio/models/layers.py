@@ -119,6 +119,9 @@ class InputNorm(nn.Module):
     split; "window" standardises each channel of each window with its own; "channel+window" shows both
     views side by side, which lets a network see the millig sway of a person who stands still beside the
     swings of one who walks. Shapes: `(batch, n_channels, length)` -> `(batch, out_channels, length)`.
+
+    `visible`, `(batch, 1, length)` of booleans, keeps a window's own statistics to the samples that a
+    masked autoencoder may see: those of hidden samples would tell what it has to guess.
     """
 
     mean: Tensor
@@ -138,14 +141,17 @@ class InputNorm(nn.Module):
         self.mean.copy_(torch.from_numpy(mean)[:, None])
         self.std.copy_(torch.from_numpy(std)[:, None])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
         views = []
         if "channel" in self.how:
             views.append((x - self.mean) / self.std)
         if "window" in self.how:
-            centred = x - x.mean(dim=-1, keepdim=True)
+            weight = torch.ones_like(x[:, :1]) if visible is None else visible.to(x.dtype)
+            weight = weight / weight.sum(dim=-1, keepdim=True)
+            centred = x - (x * weight).sum(dim=-1, keepdim=True)
+            swing = (centred.square() * weight).sum(dim=-1, keepdim=True).sqrt()
             # The floor, a thousandth of the channel's usual swing, keeps silence silent.
-            views.append(centred / (centred.std(dim=-1, keepdim=True) + 1e-3 * self.std))
+            views.append(centred / (swing + 1e-3 * self.std))
         return torch.cat(views, dim=1) if views else x
 
     def extra_repr(self) -> str:

@@ -61,43 +61,49 @@ class TimeMAEBackbone(nn.Module):
         depth = getattr(self.encoder, "depth", 1)
         self.layer_widths = (*self.stem.layer_widths, *[d_model] * depth)
 
-    def embed(self, signals: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Token embeddings `(batch, n_tokens, d_model)` without positions.
+    def scale(self, signals: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Scaled and padded signals `(batch, channels, n_tokens * wave_length)`.
 
-        `hidden`, `(batch, n_tokens)` of booleans, blanks those windows before a stem whose receptive
-        field would carry them into their neighbours.
+        With positions `hidden`, `(batch, n)`, nothing of those windows enters a window's own statistics.
         """
-        return self.stem.layers(self._prepare(signals, hidden))[-1]
+        visible = None
+        if hidden is not None:
+            visible = ~self._samples(self._is_hidden(hidden))[..., : signals.shape[-1]]
+        x = self.input_norm(signals, visible)
+        return F.pad(x, (0, self.padding), mode="replicate") if self.padding else cast(Tensor, x)
 
-    def encode_visible(self, signals: Tensor, hidden: Tensor, embeddings: Tensor | None = None) -> Tensor:
-        """Encode what is left when the positions `hidden`, `(batch, n)`, are taken away.
+    def embed(self, scaled: Tensor) -> Tensor:
+        """Token embeddings `(batch, n_tokens, d_model)` of scaled signals, without positions."""
+        return self.stem.layers(scaled)[-1]
+
+    def encode_visible(self, scaled: Tensor, hidden: Tensor, embeddings: Tensor | None = None) -> Tensor:
+        """Encode what is left of scaled signals when the positions `hidden`, `(batch, n)`, are taken away.
 
         `embeddings`, those of the whole signals, are used where the stem lets no hidden window leak into
         its neighbours. Returns `(batch, n_tokens - n, d_model)`.
         """
-        batch = len(signals)
-        is_hidden = torch.zeros(batch, self.n_tokens, dtype=torch.bool, device=signals.device)
-        is_hidden = is_hidden.scatter(1, hidden, True)
-        visible = (~is_hidden).nonzero()[:, 1].view(batch, -1)
+        is_hidden = self._is_hidden(hidden)
+        visible = (~is_hidden).nonzero()[:, 1].view(len(hidden), -1)
         if embeddings is None or self.stem.overlaps:
-            embeddings = self.embed(signals, is_hidden)
+            embeddings = self.embed(scaled.masked_fill(self._samples(is_hidden), 0.0))
         return cast(Tensor, self.encoder(pick(embeddings + self.position, visible)))
 
     def layers(self, signals: Tensor) -> list[Tensor]:
         """Tokens of the stem's stages and of every encoder layer."""
-        stages = self.stem.layers(self._prepare(signals, None))
+        stages = self.stem.layers(self.scale(signals))
         return [*stages, *cast(Encoder, self.encoder).layers(stages[-1] + self.position)]
 
     def forward(self, signals: Tensor) -> Tensor:
-        return cast(Tensor, self.encoder(self.embed(signals) + self.position))
+        return cast(Tensor, self.encoder(self.embed(self.scale(signals)) + self.position))
 
-    def _prepare(self, signals: Tensor, hidden: Tensor | None) -> Tensor:
-        x = self.input_norm(signals)
-        if self.padding:
-            x = F.pad(x, (0, self.padding), mode="replicate")
-        if hidden is not None and self.stem.overlaps:
-            x = x.masked_fill(hidden.repeat_interleave(self.wave_length, dim=1)[:, None], 0.0)
-        return cast(Tensor, x)
+    def _is_hidden(self, hidden: Tensor) -> Tensor:
+        """Positions `(batch, n)` -> `(batch, n_tokens)` of booleans."""
+        flags = torch.zeros(len(hidden), self.n_tokens, dtype=torch.bool, device=hidden.device)
+        return flags.scatter(1, hidden, True)
+
+    def _samples(self, tokens: Tensor) -> Tensor:
+        """A flag for each token `(batch, n_tokens)` -> for each sample `(batch, 1, samples)`."""
+        return tokens.repeat_interleave(self.wave_length, dim=1)[:, None]
 
 
 class PatchStem(nn.Module):
@@ -190,8 +196,9 @@ class TimeMAE(nn.Module):
     def forward(self, signals: Tensor, hidden: Tensor) -> Prediction:
         """`hidden`: token positions to hide, `(batch, n)`."""
         position = self.backbone.position
-        embeddings = self.backbone.embed(signals)
-        encoded = self.backbone.encode_visible(signals, hidden, embeddings)
+        scaled = self.backbone.scale(signals, hidden)
+        embeddings = self.backbone.embed(scaled)
+        encoded = self.backbone.encode_visible(scaled, hidden, embeddings)
         predicted = self.decoder((self.mask_token + position)[hidden], encoded)
         with torch.no_grad():
             target = self.target(pick(embeddings + position, hidden))

@@ -73,7 +73,7 @@ def test_input_scaling() -> None:
 
 
 def test_silent_channel_stays_silent() -> None:
-    assert torch.equal(InputNorm(1, "window")(torch.full((1, 1, 20), 7.0)), torch.zeros(1, 1, 20))
+    assert InputNorm(1, "window")(torch.full((1, 1, 20), 7.0)).abs().max() < 0.01
 
 
 @pytest.mark.parametrize(

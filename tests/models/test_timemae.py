@@ -91,9 +91,20 @@ def test_gumbel_argmax_samples_the_softmax() -> None:
     torch.testing.assert_close(share, torch.tensor([0.5, 0.3, 0.2]), atol=0.015, rtol=0)
 
 
+def awake(model: TimeMAE) -> TimeMAE:
+    """The model with its residual branches switched on, so that context matters, in evaluation mode."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "scale_" in name:
+                parameter.fill_(1.0)
+    return model.eval()
+
+
+@pytest.mark.parametrize("normalize", ["none", "window", "channel+window"])
+@pytest.mark.parametrize("encoder", ["timemae", "pre-norm"])
 @pytest.mark.parametrize("stem", ["patch", "conv"])
-def test_decoder_cannot_see_masked_content(stem: str) -> None:
-    model = small(stem=stem).eval()
+def test_decoder_cannot_see_masked_content(stem: str, encoder: str, normalize: str) -> None:
+    model = awake(small(stem=stem, encoder=encoder, normalize=normalize))
     signals = torch.randn(4, 3, 64)
     hidden = hide(8, 0.6, 4, per_sample=True)
     changed = signals.clone()
@@ -103,15 +114,11 @@ def test_decoder_cannot_see_masked_content(stem: str) -> None:
     first, second = model(signals, hidden), model(changed, hidden)
     torch.testing.assert_close(first.representation, second.representation)
     torch.testing.assert_close(first.scores, second.scores)
-    assert not torch.allclose(first.target, second.target), "the targets do see it"
+    assert not torch.allclose(first.target, second.target, atol=1e-2), "the targets do see it"
 
 
 def test_decoder_does_see_visible_content() -> None:
-    model = small().eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "scale_" in name:
-                parameter.fill_(1.0)
+    model = awake(small())
     hidden = torch.tensor([[0, 1, 2, 3]])
     signals = torch.randn(1, 3, 64)
     changed = signals.clone()
