@@ -194,9 +194,9 @@ def classifier(recipe: Recipe, module: nn.Module, n_classes: int) -> Classifier:
 def classify_task(recipe: Recipe, model: Classifier, frozen_features: bool) -> ClassifyTask:
     """The recipe's downstream task."""
     settings = recipe.finetune
-    return ClassifyTask(
-        model, settings.lr, settings.backbone_lr, settings.label_smoothing, settings.mixup, frozen_features
-    )
+    # Random weights have nothing to keep: they learn at the head's rate.
+    backbone_lr = settings.lr if settings.mode == "scratch" else settings.backbone_lr
+    return ClassifyTask(model, settings.lr, backbone_lr, settings.label_smoothing, settings.mixup, frozen_features)
 
 
 def load_into(module: nn.Module, checkpoint: Checkpoint, prefix: str = "") -> None:
@@ -231,7 +231,7 @@ def check_fit(facts: Facts, info: DatasetInfo) -> None:
 
 def check_channels(facts: Facts, info: DatasetInfo) -> None:
     """Raise CheckpointError unless a checkpoint's network takes this dataset's channels."""
-    if len(facts.channels) != len(info.channels):
+    if facts.channels != info.channels:
         raise CheckpointError(
             f"the checkpoint takes {len(facts.channels)} channels ({', '.join(facts.channels)}), dataset {info.name} "
             f"has {len(info.channels)} ({', '.join(info.channels)}): pretrain on this dataset, or choose another run"
@@ -244,6 +244,8 @@ def n_parameters(module: nn.Module) -> int:
 
 
 def _source(name: str) -> Source:
+    if name == "synthetic":
+        raise DataError("the synthetic dataset has no files to read: it is made when a recipe asks for it")
     if name not in SOURCES:
         raise DataError(f"data.dataset: no dataset {name!r}; there are {', '.join(['synthetic', *SOURCES])}")
     return SOURCES[name]
@@ -251,7 +253,11 @@ def _source(name: str) -> Source:
 
 def _synthetic(root: Path, section: DataSection) -> PreparedDataset:
     size = section.synthetic
+    if size.windows_per_subject < 4:
+        raise DataError("data.synthetic.windows_per_subject: four rhythms need at least 4 windows a person")
     folder = root / f"synthetic-{size.n_subjects}x{size.windows_per_subject}-seed{size.seed}-v{synthetic.VERSION}"
+    if store.is_prepared(folder):  # a shared root may be read-only
+        return store.open_dataset(folder)
     with store.preparing(folder):
         if store.is_prepared(folder):
             return store.open_dataset(folder)

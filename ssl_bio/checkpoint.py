@@ -83,27 +83,36 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def check(self, resume: bool, overwrite: bool) -> None:
+    def check(self, kind: str, resume: bool, overwrite: bool) -> None:
         """Raise CheckpointError when the folder holds something and neither way out was chosen, or holds
-        something else than a run. Touches nothing."""
+        another kind of run or files that no run has. Touches nothing."""
         try:
             entries = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
         except OSError as error:
             raise CheckpointError(f"{self.path}: cannot be written: {error.strerror or error}") from error
-        if entries and not (resume or overwrite):
+        if not entries:
+            return
+        if not (resume or overwrite):
             raise CheckpointError(
                 f"{self.path} is not empty: --resume goes on with that run, --overwrite replaces it, "
                 "--out DIR writes elsewhere"
             )
-        if entries and overwrite and not {MODEL_FILE, RECIPE_FILE, RESUME_FOLDER} & entries:
-            raise CheckpointError(f"{self.path} is no run folder, so --overwrite leaves it alone")
+        foreign = sorted(name for name in entries if not _is_run_file(name))
+        if foreign or RECIPE_FILE not in entries:
+            found = ", ".join(foreign[:3]) or "no recipe.toml"
+            raise CheckpointError(
+                f"{self.path} is no run folder ({found}): it is left alone; choose another with --out"
+            )
+        theirs = read_metrics(self.path / METRICS_FILE).get("kind", kind)
+        if theirs != kind:
+            raise CheckpointError(f"{self.path} holds a {theirs} run, not a {kind} run: choose another with --out")
 
-    def claim(self, resume: bool, overwrite: bool) -> None:
+    def claim(self, kind: str, resume: bool, overwrite: bool) -> None:
         """Make the folder this run's own before any work is done.
 
         Raises CheckpointError as `check`, and when the folder cannot be written.
         """
-        self.check(resume, overwrite)
+        self.check(kind, resume, overwrite)
         try:
             if overwrite and self.path.exists():
                 shutil.rmtree(self.path)
@@ -195,7 +204,7 @@ def newest(root: Path, kind: str, name: str = "") -> RunFolder:
     Raises CheckpointError when there is none.
     """
     found: list[tuple[str, Path]] = []
-    for path in root.glob(f"{name or '*'}/*/{METRICS_FILE}"):
+    for path in (root / name).rglob(METRICS_FILE):
         result = read_metrics(path)
         if result.get("kind") == kind and RunFolder(path.parent).complete:
             found.append((str(result.get("finished_at", "")), path.parent))
@@ -245,6 +254,11 @@ def _check_version(path: Path, header: Mapping[str, Any]) -> None:
             f"{path}: checkpoint format {version}, this ssl-bio reads format {FORMAT_VERSION}; "
             "use the version that wrote it, or train again"
         )
+
+
+def _is_run_file(name: str) -> bool:
+    known = (MODEL_FILE, RECIPE_FILE, HISTORY_FILE, METRICS_FILE, RESUME_FOLDER)
+    return name in known or (name.startswith("predictions") and name.endswith(".npz")) or name.endswith(".tmp")
 
 
 @contextmanager

@@ -275,6 +275,6 @@ def _parse_seeds(text: str | None, seed: int | None) -> list[int] | None:
         seeds = [int(part) for part in text.split(",")]
     except ValueError:
         raise RecipeError(f"--seeds {text}: write whole numbers with commas between, such as 0,1,2") from None
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise RecipeError(f"--seeds {text}: each seed once, none negative")
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**32:
+        raise RecipeError(f"--seeds {text}: each seed once, from 0 to {2**32 - 1}")
     return seeds

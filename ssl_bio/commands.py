@@ -53,7 +53,7 @@ def pretrain(wishes: Wishes) -> RunFolder:
     resolved = resolve.resolve([written, wishes.overrides])
     device = runtime.pick_device(wishes.device)
     run = RunFolder(wishes.out or RUNS / resolved.recipe.name / f"pretrain-seed{resolved.recipe.seed}")
-    if wishes.resume and _already_complete(run):
+    if wishes.resume and _already_complete(run, "pretrain"):
         return run
     resolved = _resumed(run, resolved) if wishes.resume else resolved
     data = build.dataset(resolved.recipe.data)
@@ -63,11 +63,12 @@ def pretrain(wishes: Wishes) -> RunFolder:
     backbone = build.backbone(plan, len(data.info.channels), data.info.length)
     build.fit_input_scaling(backbone, data, plan)
     task = build.pretext_task(plan, backbone)
-    run.claim(wishes.resume, wishes.overwrite)
+    learn.check_pretext(plan, data)
+    run.claim("pretrain", wishes.resume, wishes.overwrite)
     _announce("pretrain", run, resolved, data, wishes.recipe or DEFAULT_RECIPE)
     _say_padding(backbone)
     run.write_text(RECIPE_FILE, recipe.to_toml(plan, resolved.origins))
-    learnt = learn.pretext(plan, data, task, backbone, Place(run, device, wishes.resume))
+    learnt = learn.pretext(plan, data, task, backbone, Place(run, device, wishes.resume, _identity(data, None)))
     run.finish(learnt.fitted.tensors, _facts("pretrain", plan, data, learnt))
     table("Pretraining", ["", "value"], _figure_rows(learnt.fitted))
     note(f"backbone in {run.path / MODEL_FILE}")
@@ -84,9 +85,11 @@ def finetune(wishes: Wishes, checkpoint: str | None, seeds: Sequence[int] | None
         jobs = [job.with_seed(seed) for job, seed in zip(jobs, seeds, strict=True)]
     runs = [RunFolder(_finetune_folder(wishes, job.resolved.recipe, several=bool(seeds))) for job in jobs]
     for run in runs:
-        run.check(wishes.resume, wishes.overwrite)
+        run.check("finetune", wishes.resume, wishes.overwrite)
     judged = [_finetune_one(wishes, job, run, device) for job, run in zip(jobs, runs, strict=True)]
     first = jobs[0].resolved
+    if len({one.figures["Accuracy"] for one in judged}) == 1 < len(judged):
+        warn("all seeds agree: nothing in this probe is random; give --checkpoint a run of each seed with {seed} in it")
     results.compare(first.recipe, [job.resolved.recipe.seed for job in jobs], judged)
     results.side_by_side(RUNS, first.recipe, runs[0].load().facts)
     return runs
@@ -108,7 +111,7 @@ def evaluate(wishes: Wishes, checkpoint: str | None, data_name: str | None) -> J
     for key in recipe.flatten(wishes.overrides.values):
         if not key.startswith(("evaluate.", "data.root", "data.missing", "model_name", "task_name")):
             raise RecipeError(f"--set {key}: evaluate does not train, so it would change nothing")
-    plan = resolve.resolve([resolve.from_checkpoint(loaded.facts, None), wishes.overrides]).recipe
+    plan = resolve.resolve([resolve.from_checkpoint(loaded.facts), wishes.overrides]).recipe
     data = build.external(data_name, plan, data_root(plan.data.root)) if data_name else build.dataset(plan.data)
     if not data_name and data.info.fingerprint != loaded.facts.fingerprint:
         warn(f"dataset {data.info.name} was prepared anew since this run: fingerprint {data.info.fingerprint}")
@@ -117,47 +120,48 @@ def evaluate(wishes: Wishes, checkpoint: str | None, data_name: str | None) -> J
     results.show(judged, f"{run.path.name} on {data.info.name}, {plan.evaluate.split} ({judged.n} windows)")
     sheet.append(wishes.sheet, [results.row(loaded.facts, plan, data, judged, model, run)])
     note(f"one row appended to {wishes.sheet}")
+    results.side_by_side(RUNS, plan, loaded.facts)
     return judged
 
 
 def _finetune_one(wishes: Wishes, job: Job, run: RunFolder, device: torch.device) -> Judged:
     start, resolved = job
-    if wishes.resume and _already_complete(run):
+    if wishes.resume and _already_complete(run, "finetune"):
         return _judged_again(run, device)
     resolved = _resumed(run, resolved) if wishes.resume else resolved
     data = build.dataset(resolved.recipe.data)
     resolved = resolve.with_dataset(resolved, data.info)
     plan = resolved.recipe
-    learn.check_choice(plan)
+    learn.check_finetune(plan, data)
     runtime.seed_torch(plan.seed, "initialise")
     backbone = build.backbone(plan, len(data.info.channels), data.info.length)
     build.fit_input_scaling(backbone, data, plan)
-    if start and plan.finetune.mode in ("full", "linear-probe"):
+    if start:
         build.check_fit(start.facts, data.info)
         build.load_into(backbone, start, build.BACKBONE)
     classes = build.class_names(data, plan.data.target)
     model = build.classifier(plan, backbone, len(classes))
-    build.training_rows(data, plan, plan.finetune.fit_on)  # refuses a missing class before the folder is made
-    run.claim(wishes.resume, wishes.overwrite)
+    run.claim("finetune", wishes.resume, wishes.overwrite)
     origin = str(start.path.parent) if start else ""
     _announce("finetune", run, resolved, data, origin or wishes.recipe or "")
     run.write_text(RECIPE_FILE, recipe.to_toml(plan, resolved.origins))
     frozen = plan.finetune.mode in ("linear-probe", "random-frozen")
     learnt = (learn.linear_probe if frozen else learn.whole_network)(
-        plan, data, model, Place(run, device, wishes.resume)
+        plan, data, model, Place(run, device, wishes.resume, _identity(data, start))
     )
     model.load_state_dict(learnt.fitted.tensors)
     facts = _facts("finetune", plan, data, learnt).model_copy(update={"classes": classes, "origin": origin})
     judged = results.judge(model, run, facts, plan, data, device)
     facts = facts.model_copy(update={"metrics": judged.figures, "split": plan.evaluate.split})
-    run.finish(learnt.fitted.tensors, facts)
+    # The row first: a crash between the two leaves a run to finish, never a result without its row.
     sheet.append(wishes.sheet, [results.row(facts, plan, data, judged, model, run)])
+    run.finish(learnt.fitted.tensors, facts)
     return judged
 
 
 def _judged_again(run: RunFolder, device: torch.device) -> Judged:
     loaded = run.load()
-    plan = resolve.resolve([resolve.from_checkpoint(loaded.facts, None)]).recipe
+    plan = resolve.resolve([resolve.from_checkpoint(loaded.facts)]).recipe
     return results.judge(_load_classifier(loaded, plan), run, loaded.facts, plan, build.dataset(plan.data), device)
 
 
@@ -189,10 +193,15 @@ def _newest_start(wishes: Wishes, written: Written | None) -> Checkpoint | None:
 
 
 def _job(wishes: Wishes, written: Written | None, start: Checkpoint | None) -> Job:
-    layers = [resolve.from_checkpoint(start.facts, written)] if start else []
+    layers = [resolve.from_checkpoint(start.facts)] if start else []
     if written:
         layers.append(written)
-    return Job(start, resolve.resolve([*layers, wishes.overrides]))
+    resolved = resolve.resolve([*layers, wishes.overrides])
+    if resolved.recipe.finetune.mode not in ("full", "linear-probe"):
+        return Job(None, resolved)
+    if start:
+        resolve.check_architecture(start.facts, resolved)
+    return Job(start, resolved)
 
 
 def _finetune_folder(wishes: Wishes, plan: Recipe, several: bool) -> Path:
@@ -213,8 +222,15 @@ def _load_classifier(loaded: Checkpoint, plan: Recipe) -> Classifier:
     return model
 
 
-def _already_complete(run: RunFolder) -> bool:
+def _identity(data: PreparedDataset, start: Checkpoint | None) -> str:
+    """What a run learns from, for a resumed one to compare."""
+    weights = f" and {start.path.parent} of {start.facts.finished_at}" if start else ""
+    return f"dataset {data.info.name} ({data.info.fingerprint}){weights}"
+
+
+def _already_complete(run: RunFolder, kind: str) -> bool:
     if run.complete:
+        run.check(kind, resume=True, overwrite=False)
         note(f"{run.path} is complete already; --overwrite runs it again")
     return run.complete
 

@@ -11,6 +11,7 @@ from torch import nn
 from ssl_bio import build, probe, results
 from ssl_bio.checkpoint import RunFolder
 from ssl_bio.data.store import PreparedDataset, Rows
+from ssl_bio.data.transforms import check_augmentations
 from ssl_bio.data.view import Batches, Features, View
 from ssl_bio.errors import RecipeError
 from ssl_bio.models.heads import Classifier
@@ -26,6 +27,7 @@ class Place(NamedTuple):
     run: RunFolder
     device: torch.device
     resume: bool
+    identity: str  # of data and starting weights
 
 
 class Learnt(NamedTuple):
@@ -59,7 +61,7 @@ def pretext(plan: Recipe, data: PreparedDataset, task: Task, backbone: nn.Module
         monitor="probe_accuracy" if by_probe else "",
     )
     validate = _probing(plan, data, backbone, place.device) if by_probe or settings.probe_every else None
-    fitted = fit(task, batches, loop, place.run, place.device, validate, place.resume)
+    fitted = fit(task, batches, loop, place.run, place.device, validate, place.resume, place.identity)
     return Learnt(fitted, "val" if by_probe else "last", len(view))
 
 
@@ -73,7 +75,7 @@ def whole_network(plan: Recipe, data: PreparedDataset, model: Classifier, place:
         held_out = Batches(_view(plan, data, build.training_rows(data, plan, selected_on)), plan.evaluate.batch_size)
         validate = partial(_validation_figures, held_out, selected_on, place.device)
     task = build.classify_task(plan, model, frozen_features=False)
-    fitted = fit(task, batches, _loop(plan), place.run, place.device, validate, place.resume)
+    fitted = fit(task, batches, _loop(plan), place.run, place.device, validate, place.resume, place.identity)
     return Learnt(fitted, selected_on, len(rows))
 
 
@@ -96,12 +98,24 @@ def linear_probe(plan: Recipe, data: PreparedDataset, model: Classifier, place: 
             validate = partial(_validation_figures, held_out, selected_on, place.device)
         task = build.classify_task(plan, model, frozen_features=True)
         batches = Batches(features, settings.batch_size)
-        fitted = fit(task, batches, _loop(plan), place.run, place.device, validate, place.resume)
+        fitted = fit(task, batches, _loop(plan), place.run, place.device, validate, place.resume, place.identity)
         return Learnt(fitted, selected_on, len(rows))
 
 
-def check_choice(plan: Recipe) -> None:
-    """Raise RecipeError when the epoch would be chosen by windows that are trained on."""
+def check_pretext(plan: Recipe, data: PreparedDataset) -> None:
+    """Raise what pretraining would stumble over later: an augmentation that the channels do not allow, a
+    probe without classes or without a class in training."""
+    check_augmentations(plan.pretrain.augment, len(data.info.channels))
+    if plan.pretrain.probe_every or plan.pretrain.select == "probe":
+        everything = plan.finetune.model_copy(update={"label_fraction": 1.0})
+        build.training_rows(data, plan.model_copy(update={"finetune": everything}), "train")
+
+
+def check_finetune(plan: Recipe, data: PreparedDataset) -> None:
+    """Raise what finetuning would stumble over later: a class missing from training, an augmentation that
+    the channels do not allow, an epoch chosen by windows that are trained on."""
+    check_augmentations(plan.finetune.augment, len(data.info.channels))
+    build.training_rows(data, plan, plan.finetune.fit_on)
     settings = plan.finetune
     solved = settings.mode in ("linear-probe", "random-frozen") and settings.probe != "gradient"
     if not solved and settings.selected_on == "val" and "val" in settings.fit_on:

@@ -34,7 +34,7 @@ def classification(targets: NDArray[np.int64], probabilities: NDArray[np.float64
         if present
         else float(targets[0] == predicted[0]),
         "F1_weighted": f1_score(targets, predicted, average="weighted", zero_division=0),
-        "F1_macro": f1_score(targets, predicted, average="macro", zero_division=0),
+        "F1_macro": f1_score(targets, predicted, labels=np.unique(targets), average="macro", zero_division=0),
     }
     if present:
         result["CohenKappa"] = cohen_kappa_score(targets, predicted)

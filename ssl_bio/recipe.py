@@ -19,6 +19,7 @@ COMMAND_LINE = "command line"
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(ge=0, le=0.95)]  # of dropout
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -63,7 +64,7 @@ class ModelSection(Section):
     stem: Literal["patch", "conv"] = "patch"
     encoder: Literal["timemae", "pre-norm", "bert"] = "timemae"
     bert_weights: str = ""  # empty: random weights; else a local folder that `transformers` can read
-    dropout: Share = 0.2
+    dropout: Rate = 0.2
     decoder_layers: Count = 4
     vocab_size: Annotated[int, Field(ge=2)] = 192
 
@@ -114,9 +115,9 @@ class FinetuneSection(Section):
     augment: list[Augmentation] = []
     augment_strength: NonNegative = 1.0
     average: Share = 0.0  # momentum of the moving average of weights that is evaluated; 0: none
-    pooling: list[Literal["mean", "max", "std"]] = ["mean"]
+    pooling: Annotated[list[Literal["mean", "max", "std"]], Field(min_length=1)] = ["mean"]
     layers: Literal["last", "all"] = "last"  # tokens of which layers are pooled
-    dropout: Share = 0.0  # before the head
+    dropout: Rate = 0.0  # before the head
     probe: Literal["logistic", "ridge", "gradient"] = "logistic"
     probe_c: Positive = 1.0  # "logistic": inverse strength of the L2 penalty, as scikit-learn's C
     probe_alpha: Positive = 100.0  # "ridge": strength of the L2 penalty, as scikit-learn's alpha
@@ -199,11 +200,7 @@ def load(name: str) -> Written:
     """Read and check the recipe of this name or path."""
     path = find(name)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read: {error}") from error
-    try:
-        values = tomllib.loads(text)
+        values = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not TOML: {error}") from error
     return check(values, str(path))
@@ -212,11 +209,19 @@ def load(name: str) -> Written:
 def header(path: Path) -> list[str]:
     """The comment lines that open a recipe file, without their `#`."""
     lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_text(path).splitlines():
         if not line.startswith("#"):
             break
         lines.append(line.removeprefix("#").strip())
     return lines
+
+
+def read_text(path: Path) -> str:
+    """A recipe file's text. Raises RecipeError when it cannot be read or is no UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read: {error}") from error
 
 
 def parse_overrides(assignments: list[str]) -> Written:

@@ -29,13 +29,14 @@ NEW_WINS_ON_RESUME = (
 
 #: What decides a network's shape: a checkpoint's values cannot be changed afterwards.
 _ARCHITECTURE = (
-    "kind",
-    "d_model",
-    "n_layers",
-    "n_heads",
-    "wave_length",
-    "stem",
-    "encoder",
+    "model.kind",
+    "model.d_model",
+    "model.n_layers",
+    "model.n_heads",
+    "model.wave_length",
+    "model.stem",
+    "model.encoder",
+    "data.normalize",
 )
 
 
@@ -57,27 +58,31 @@ def resolve(layers: Sequence[Written]) -> Resolved:
         _merge(values, layer.values)
         origins |= dict.fromkeys(flatten(layer.values), layer.source)
     recipe = complete(values, " + ".join(layer.source for layer in layers) or "defaults")
-    defaults = flatten(Recipe().model_dump())
-    flat = flatten(recipe.model_dump())
-    # A reference table has no defaults of its own: all that it holds was written.
-    kept = {key: origin for key, origin in origins.items() if key in flat and flat[key] != defaults.get(key)}
+    flat, defaults = flatten(recipe.model_dump()), flatten(Recipe().model_dump())
+    # A checkpoint holds every key; only where it departs from the defaults did somebody choose.
+    kept = {
+        key: origin
+        for key, origin in origins.items()
+        if key in flat and (origin != CHECKPOINT or flat[key] != defaults.get(key))
+    }
     return Resolved(recipe, kept)
 
 
-def from_checkpoint(facts: Facts, written: Written | None) -> Written:
-    """A checkpoint's recipe as a layer under a recipe.
-
-    Raises RecipeError when the recipe asks for another network than the checkpoint holds.
-    """
-    mine = (written.values.get("model") or {}) if written else {}
-    theirs = facts.recipe.get("model") or {}
-    for key in _ARCHITECTURE:
-        if key in mine and key in theirs and mine[key] != theirs[key]:
-            raise RecipeError(
-                f"model.{key} is {mine[key]!r} in {written.source if written else ''} but {theirs[key]!r} in the "
-                "checkpoint: give the checkpoint of that recipe, or leave model out of the recipe"
-            )
+def from_checkpoint(facts: Facts) -> Written:
+    """A checkpoint's recipe as a layer under a recipe."""
     return Written(facts.recipe, CHECKPOINT)
+
+
+def check_architecture(facts: Facts, resolved: Resolved) -> None:
+    """Raise RecipeError when the resolved recipe asks for another network than the checkpoint holds."""
+    theirs = flatten(facts.recipe)
+    mine = flatten(resolved.recipe.model_dump(mode="json"))
+    for key in _ARCHITECTURE:
+        if key in theirs and mine[key] != theirs[key]:
+            raise RecipeError(
+                f"{key} is {mine[key]!r} from {resolved.origins.get(key, 'defaults')} but {theirs[key]!r} in the "
+                "checkpoint: give the checkpoint of that recipe, or leave the key out"
+            )
 
 
 def with_dataset(resolved: Resolved, info: DatasetInfo) -> Resolved:

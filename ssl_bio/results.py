@@ -13,7 +13,7 @@ import ssl_bio
 from ssl_bio import build, metrics
 from ssl_bio.checkpoint import METRICS_FILE, Facts, RunFolder, now, read_metrics
 from ssl_bio.data.store import DatasetInfo, PreparedDataset
-from ssl_bio.data.view import Batches
+from ssl_bio.data.view import Batches, Features
 from ssl_bio.errors import DataError
 from ssl_bio.models.heads import Classifier
 from ssl_bio.recipe import Recipe
@@ -115,11 +115,12 @@ def row(
         **judged.figures,
         "mode": settings.mode,
         "lr": settings.lr if facts.epochs else None,
-        "backbone_lr": settings.backbone_lr if settings.mode in ("full", "scratch") else None,
+        "backbone_lr": {"full": settings.backbone_lr, "scratch": settings.lr}.get(settings.mode),
         "loss": "cross-entropy",
         "seed": plan.seed,
         "split": plan.evaluate.split,
         "selected_on": facts.selected_on,
+        "validation": plan.data.validation,
         "fit_on": settings.fit_on,
         "label_fraction": settings.label_fraction,
         "epochs": facts.epochs,
@@ -209,7 +210,7 @@ def _mean_std(values: NDArray[np.float64]) -> str:
 
 
 def _are_features(batches: Batches) -> bool:
-    return not hasattr(batches.source, "dataset")
+    return isinstance(batches.source, Features)
 
 
 def _match_labels(theirs: Sequence[str], ours: Sequence[str], name: str) -> NDArray[np.int64]:

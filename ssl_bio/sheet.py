@@ -39,6 +39,7 @@ COLUMNS = (
     "seed",
     "split",
     "selected_on",
+    "validation",
     "fit_on",
     "label_fraction",
     "epochs",
@@ -68,7 +69,8 @@ def append(path: Path, rows: Sequence[Row]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
+        path = path.resolve()  # a link stays a link
+        with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS, mode=0o666):
             _append_locked(path, [{name: _format(name, row.get(name)) for name in COLUMNS} for row in rows])
     except TimeoutError as error:
         raise SheetError(f"{path}: another process has held {path}.lock for {_LOCK_SECONDS} s") from error
@@ -161,6 +163,8 @@ def _replace(path: Path, columns: list[str], rows: list[list[str]]) -> None:
             file.write(_to_csv([columns, *rows]))
             file.flush()
             os.fsync(file.fileno())
+        if path.exists():
+            temporary.chmod(path.stat().st_mode)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

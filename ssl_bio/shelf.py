@@ -12,7 +12,7 @@ def list_recipes() -> None:
 
 def show_recipe(name: str) -> None:
     """A recipe as it stands."""
-    note(recipe.find(name).read_text(encoding="utf-8").rstrip())
+    note(recipe.read_text(recipe.find(name)).rstrip())
 
 
 def validate_recipe(name: str) -> None:

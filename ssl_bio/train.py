@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ssl_bio import optim, runtime
 from ssl_bio.checkpoint import RunFolder
 from ssl_bio.data.view import Batches
-from ssl_bio.errors import TrainingError
+from ssl_bio.errors import CheckpointError, TrainingError
 from ssl_bio.tasks import Task
 from ssl_bio.terminal import Ticker, progress
 
@@ -67,24 +67,29 @@ def fit(
     device: torch.device,
     validate: Validate | None = None,
     resume: bool = False,
+    identity: str = "",
 ) -> Fitted:
     """Train `task` and return the weights of the chosen epoch.
 
     After every epoch the history and the whole state are on disk, so an interrupted run goes on with
     `resume=True` and ends bit for bit as if nothing had happened: order, augmentation, masks, dropout
-    and noise of a step are functions of (seed, epoch, step).
+    and noise of a step are functions of (seed, epoch, step). `identity` says what the run learns from; a
+    state of another one is refused.
 
-    Raises TrainingError when the loss is no longer finite; the state of the epoch before stays on disk.
+    Raises CheckpointError for such a state, and TrainingError when the loss or the weights are no longer
+    finite; the state of the epoch before stays on disk.
     """
     model = task.model.to(device)
     optimizer = optim.adamw(task.parameter_groups(), settings.weight_decay)
     average = optim.WeightAverage(model, settings.average) if settings.average else None
-    state = _restore(run, model, optimizer, average) if resume else _State()
+    state = _restore(run, model, optimizer, average, identity) if resume else _State()
     with progress(f"{run.path.name}", settings.epochs * len(batches)) as tick:
         while state.epoch < settings.epochs and not _stale(state, settings):
             started = time.perf_counter()
             row = _train_epoch(task, batches, settings, optimizer, average, device, state, tick)
             state.epoch += 1
+            if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+                raise TrainingError(_explain_lost_weights(state.epoch))
             with average.applied() if average else nullcontext():
                 if validate:
                     row |= validate(model, state.epoch)
@@ -92,7 +97,7 @@ def fit(
             state.seconds += time.perf_counter() - started
             state.history.append({"epoch": state.epoch, **row, "seconds": state.seconds})
             run.write_history(state.history)
-            _save(run, state, model, optimizer, average)
+            _save(run, state, model, optimizer, average, identity)
     figures = state.history[state.best_epoch - 1] if state.best_epoch else {}
     return Fitted(state.best, state.epoch, state.best_epoch, figures, state.seconds)
 
@@ -173,12 +178,20 @@ def _explain_divergence(sums: Mapping[str, Tensor], epoch: int, step: int) -> st
     )
 
 
+def _explain_lost_weights(epoch: int) -> str:
+    return (
+        f"weights are no longer finite after epoch {epoch}: lower the learning rate or set max_grad_norm; "
+        "the state after the epoch before is kept, and --resume goes on from it"
+    )
+
+
 def _save(
     run: RunFolder,
     state: _State,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: optim.WeightAverage | None,
+    identity: str,
 ) -> None:
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
@@ -191,17 +204,27 @@ def _save(
         "best_epoch": state.best_epoch,
         "best_score": None if math.isinf(state.best_score) else state.best_score,
         "history": state.history,
+        "identity": identity,
     }
     run.save_state({name: tensor.clone() for name, tensor in tensors.items()}, facts)
 
 
 def _restore(
-    run: RunFolder, model: nn.Module, optimizer: torch.optim.Optimizer, average: optim.WeightAverage | None
+    run: RunFolder,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: optim.WeightAverage | None,
+    identity: str,
 ) -> _State:
     saved = run.load_state()
     if saved is None:
         return _State()
     tensors, facts = saved
+    if facts["identity"] != identity:
+        raise CheckpointError(
+            f"{run.path}: --resume: the run learnt from {facts['identity']}, now there is {identity}; "
+            "bring that back, or start again with --overwrite"
+        )
     model.load_state_dict(_part(tensors, "model."))
     if average:
         average.load(_part(tensors, "average."))

@@ -31,7 +31,8 @@ def facts(**changes: object) -> Facts:
 
 def finished(path: Path, **changes: object) -> RunFolder:
     run = RunFolder(path)
-    run.claim(resume=False, overwrite=False)
+    run.claim("pretrain", resume=False, overwrite=False)
+    run.write_text("recipe.toml", "")
     run.finish({"w": torch.arange(6.0).view(2, 3)}, facts(**changes))
     return run
 
@@ -40,7 +41,7 @@ def test_round_trip() -> None:
     loaded = finished(RUN, metrics={"loss": 0.5}).load()
     assert torch.equal(loaded.tensors["w"], torch.arange(6.0).view(2, 3))
     assert loaded.facts.metrics == {"loss": 0.5}
-    assert sorted(path.name for path in RUN.iterdir()) == ["metrics.json", "model.safetensors"]
+    assert sorted(path.name for path in RUN.iterdir()) == ["metrics.json", "model.safetensors", "recipe.toml"]
 
 
 def test_truncated_file_is_refused_in_one_line() -> None:
@@ -74,25 +75,32 @@ def test_other_format_version_is_refused() -> None:
 def test_non_empty_folder_names_both_ways_out() -> None:
     finished(RUN)
     with pytest.raises(CheckpointError, match=r"not empty: --resume .* --overwrite"):
-        RunFolder(RUN).claim(resume=False, overwrite=False)
-    RunFolder(RUN).claim(resume=True, overwrite=False)
+        RunFolder(RUN).claim("pretrain", resume=False, overwrite=False)
+    RunFolder(RUN).claim("pretrain", resume=True, overwrite=False)
     assert (RUN / "model.safetensors").exists()
-    RunFolder(RUN).claim(resume=False, overwrite=True)
+    RunFolder(RUN).claim("pretrain", resume=False, overwrite=True)
     assert list(RUN.iterdir()) == []
 
 
 def test_overwrite_spares_what_is_no_run() -> None:
-    Path("thesis").mkdir()
+    Path("thesis/resume").mkdir(parents=True)
     Path("thesis/chapter.tex").write_text("years of work")
-    with pytest.raises(CheckpointError, match="no run folder"):
-        RunFolder(Path("thesis")).claim(resume=False, overwrite=True)
+    with pytest.raises(CheckpointError, match=r"no run folder \(chapter\.tex\)"):
+        RunFolder(Path("thesis")).claim("pretrain", resume=False, overwrite=True)
     assert Path("thesis/chapter.tex").exists()
+
+
+def test_overwrite_spares_another_kind_of_run() -> None:
+    finished(RUN)
+    with pytest.raises(CheckpointError, match="holds a pretrain run, not a finetune run"):
+        RunFolder(RUN).claim("finetune", resume=False, overwrite=True)
+    assert RunFolder(RUN).complete
 
 
 def test_unwritable_place_is_refused() -> None:
     Path("file").write_text("")
     with pytest.raises(CheckpointError, match="cannot be written"):
-        RunFolder(Path("file/run")).claim(resume=False, overwrite=False)
+        RunFolder(Path("file/run")).claim("pretrain", resume=False, overwrite=False)
 
 
 def test_newest_takes_the_last_complete_run_of_its_kind() -> None:
@@ -103,7 +111,7 @@ def test_newest_takes_the_last_complete_run_of_its_kind() -> None:
     finished(root / "b/pretrain-seed0", finished_at="2026-01-03")
     finished(root / "a/finetune-full-seed0", kind="finetune", finished_at="2026-01-04")
     half = RunFolder(root / "c/pretrain-seed0")
-    half.claim(resume=False, overwrite=False)
+    half.claim("pretrain", resume=False, overwrite=False)
     half.write_model({"w": torch.zeros(1)}, facts())
     (root / "d/pretrain-seed0").mkdir(parents=True)
     (root / "d/pretrain-seed0/metrics.json").write_text("{broken")
@@ -124,7 +132,7 @@ def test_failed_write_leaves_the_old_file_and_no_litter(monkeypatch: pytest.Monk
     with pytest.raises(CheckpointError, match="No space left"):
         run.write_model({"w": torch.zeros(1)}, facts())
     assert (RUN / "metrics.json").read_bytes() == before
-    assert sorted(path.name for path in RUN.iterdir()) == ["metrics.json", "model.safetensors"]
+    assert sorted(path.name for path in RUN.iterdir()) == ["metrics.json", "model.safetensors", "recipe.toml"]
 
 
 def test_history_and_arrays() -> None:

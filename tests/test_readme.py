@@ -44,6 +44,13 @@ def test_command_parses(command: str) -> None:
         assert option in done.out, command
 
 
+def test_no_placeholder_is_left() -> None:
+    texts = {"README.md": README, **{path.name: path.read_text() for path in recipe.available().values()}}
+    assert [
+        name for name, text in texts.items() if re.search(r"\b(TIME|FIGURES?|RAWFIGURE|[A-Z]+_OUTPUT)\b", text)
+    ] == []
+
+
 def test_recipes_named_exist() -> None:
     named = set(re.findall(r"[a-z0-9-]+\.toml", README)) - {"pyproject.toml", "recipe.toml", "mine.toml"}
     assert named

@@ -27,11 +27,36 @@ def test_precedence_and_origins() -> None:
     }
 
 
-def test_recipe_that_wants_another_network_than_the_checkpoint_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("source", "values", "message"),
+    [
+        ("big.toml", {"model": {"d_model": 128}}, r"model\.d_model is 128 from big\.toml but 64 in the checkpoint"),
+        ("command line", {"model": {"n_heads": 8}}, r"model\.n_heads is 8 from command line but 4"),
+        (
+            "command line",
+            {"data": {"normalize": "window"}},
+            r"data\.normalize is 'window' from command line but 'none'",
+        ),
+    ],
+)
+def test_another_network_than_the_checkpoint_holds_is_refused(
+    source: str, values: dict[str, object], message: str
+) -> None:
     theirs = facts(recipe=recipe.Recipe().model_dump(mode="json"))
-    with pytest.raises(RecipeError, match=r"model\.d_model is 128 in big\.toml but 64 in the checkpoint"):
-        resolve.from_checkpoint(theirs, written("big.toml", model={"d_model": 128}))
-    assert resolve.from_checkpoint(theirs, written("same.toml", model={"d_model": 64})).source == "checkpoint"
+    layers = [resolve.from_checkpoint(theirs), written(source, **values)]
+    with pytest.raises(RecipeError, match=message):
+        resolve.check_architecture(theirs, resolve.resolve(layers))
+    resolve.check_architecture(theirs, resolve.resolve(layers[:1]))
+
+
+def test_value_that_equals_a_default_is_still_somebodys_choice() -> None:
+    stored = written("run", pretrain={"epochs": 4, "batch_size": 16})
+    wanted = resolve.resolve([written("command line", pretrain={"epochs": 100, "batch_size": 128})])
+    assert wanted.origins == {"pretrain.epochs": "command line", "pretrain.batch_size": "command line"}
+    kept, refused = resolve.on_resume(stored, wanted)
+    assert kept.recipe.pretrain.epochs == 100
+    assert len(refused) == 1
+    assert "pretrain.batch_size = 16, not 128" in refused[0]
 
 
 def test_resume_takes_more_epochs_and_keeps_the_rest() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ssl_bio.checkpoint import RunFolder
 from ssl_bio.data.view import Batches, Features
-from ssl_bio.errors import TrainingError
+from ssl_bio.errors import CheckpointError, TrainingError
 from ssl_bio.models.heads import Classifier
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
 from ssl_bio.tasks import ClassifyTask, StepResult, Task, TimeMAETask
@@ -46,7 +46,7 @@ def classify() -> Task:
 
 def run_folder(name: str) -> RunFolder:
     run = RunFolder(Path(name))
-    run.claim(resume=True, overwrite=False)
+    run.path.mkdir(exist_ok=True)
     return run
 
 
@@ -81,6 +81,25 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(make: Callable[[], Tas
         return [line.rpartition(",")[0] for line in Path(folder, "history.csv").read_text().splitlines()]
 
     assert rows("whole") == rows("broken")
+
+
+def test_state_of_other_data_is_refused() -> None:
+    run = run_folder("a")
+    with pytest.raises(Stopped):
+        fit(pretext(), batches(), SETTINGS, run, CPU, stopping_after(1), identity="dataset a")
+    with pytest.raises(CheckpointError, match="learnt from dataset a, now there is dataset b"):
+        fit(pretext(), batches(), SETTINGS, run, CPU, resume=True, identity="dataset b")
+
+
+def test_lost_weights_stop_the_run() -> None:
+    with pytest.raises(TrainingError, match=r"no longer finite.* epoch [12]"):
+        fit(
+            classify(),
+            batches(),
+            replace(SETTINGS, schedule="constant", warmup_epochs=0, weight_decay=1e38),
+            run_folder("a"),
+            CPU,
+        )
 
 
 def test_same_seed_same_weights_and_another_seed_others() -> None:

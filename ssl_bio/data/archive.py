@@ -4,6 +4,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -30,12 +31,12 @@ def download(url: str, folder: Path, sha256: str | None = None) -> Path:
             path=folder,
             downloader=pooch.HTTPDownloader(progressbar=console.is_terminal, timeout=30),
         )
-    except ValueError as error:
-        if "hash" not in str(error):
-            raise
-        raise DataError(f"{url}: the download's SHA-256 is not {sha256}; it was not kept") from error
     except (requests.exceptions.RequestException, OSError) as error:
         raise DataError(f"{url}: cannot be downloaded ({type(error).__name__})") from error
+    except ValueError as error:
+        if "hash" not in str(error):
+            raise DataError(f"{url}: not an address that can be downloaded ({error})") from error
+        raise DataError(f"{url}: the download's SHA-256 is not {sha256}; it was not kept") from error
     return Path(path)
 
 
@@ -78,7 +79,7 @@ def unzip(archive: Path, folder: Path, wanted: tuple[str, ...]) -> None:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     with file.open(member) as source, target.open("wb") as sink:
                         shutil.copyfileobj(source, sink)
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise DataError(f"{archive}: not a whole zip archive ({error}); download it again") from error
     except OSError as error:
         raise DataError(f"{archive}: cannot be unpacked: {error.strerror or error}") from error
@@ -87,5 +88,5 @@ def unzip(archive: Path, folder: Path, wanted: tuple[str, ...]) -> None:
 def _refuse_escape(archive: Path, member: zipfile.ZipInfo) -> None:
     path = PurePosixPath(member.filename.replace("\\", "/"))
     is_link = stat.S_ISLNK(member.external_attr >> 16)
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or is_link:
+    if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]) or is_link:
         raise DataError(f"{archive}: member {member.filename!r} leaves the folder; the archive was not unpacked")

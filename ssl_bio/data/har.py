@@ -114,7 +114,10 @@ def _read_numbers(path: Path, n_columns: int) -> NDArray[np.float64]:
             return table
     except (ValueError, pd.errors.ParserError):
         pass
-    return np.array(list(_checked_lines(path, name, n_columns)), np.float64)
+    checked = list(_checked_lines(path, name, n_columns))
+    if not checked:
+        raise DataError(f"{name}: empty")
+    return np.array(checked, np.float64)
 
 
 def _has_gap(table: NDArray[np.float64]) -> bool:

@@ -211,8 +211,10 @@ def open_dataset(folder: Path) -> PreparedDataset:
 
 
 def fingerprint(folder: Path, info: DatasetInfo) -> str:
-    """SHA-256 over every array file and every fact but the fingerprint itself: 16 hex digits."""
-    digest = hashlib.sha256(info.model_copy(update={"fingerprint": "", "source": ""}).model_dump_json().encode())
+    """SHA-256 over every array file and every fact but names and the fingerprint itself: 16 hex digits."""
+    digest = hashlib.sha256(
+        info.model_copy(update={"fingerprint": "", "source": "", "name": "", "title": ""}).model_dump_json().encode()
+    )
     for name in _array_files(info):
         with (folder / name).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

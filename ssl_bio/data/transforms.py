@@ -1,6 +1,6 @@
 """Pure functions of (array, generator) on signals `(n, channels, length)`; none writes into its input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import cast
 
@@ -106,6 +106,12 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "shift": shift,
     "reverse_time": reverse_time,
 }
+
+
+def check_augmentations(names: Sequence[str], n_channels: int) -> None:
+    """Raise DataError when an augmentation cannot serve this many channels."""
+    for name in names:
+        AUGMENTATIONS[name](np.zeros((1, n_channels, 8), np.float32), np.random.default_rng(0), 1.0)
 
 
 def _rotation_matrices(vectors: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -20,8 +20,8 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float) -> None:
         super().__init__()
-        if not 0.0 <= p < 1.0:
-            raise ValueError(f"dropout must lie in [0, 1), got {p}")
+        if not 0.0 <= p <= 0.95:
+            raise ValueError(f"dropout must lie in [0, 0.95], got {p}")
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
