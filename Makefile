@@ -8,7 +8,7 @@ READY := .venv/.ready
 demo: $(READY)
 	$(BIN)/ssl-bio pretrain --out checkpoints/demo/pretrain-seed0 --overwrite
 	$(BIN)/ssl-bio finetune --mode random-frozen --seeds 0,1,2 --overwrite
-	$(BIN)/ssl-bio finetune --seeds 0,1,2 --overwrite
+	$(BIN)/ssl-bio finetune --overwrite
 	$(BIN)/ssl-bio evaluate
 
 test: $(READY)

@@ -123,15 +123,20 @@ def pretraining_view(data: PreparedDataset, recipe: Recipe, split: str) -> View:
     return View(data, _union(data, recipe, split), None, recipe.data.missing, info.sampling_rate, info.length)
 
 
-def backbone(recipe: Recipe, n_channels: int, length: int) -> nn.Module:
-    """The recipe's backbone with random weights, drawn from torch's global generator."""
+def backbone(recipe: Recipe, n_channels: int, length: int, will_load: bool = False) -> nn.Module:
+    """The recipe's backbone with random weights, drawn from torch's global generator.
+
+    `will_load`: a checkpoint's weights come next, so a folder of BERT weights need not be there any more.
+    """
     model, normalize = recipe.model, recipe.data.normalize
     try:
         if model.kind == "convnet":
             return ConvBackbone(n_channels, length, model.d_model, model.wave_length, normalize)
         encoder = None
         if model.encoder == "bert":
-            encoder = bert_encoder(model.d_model, model.n_layers, model.n_heads, model.dropout, model.bert_weights)
+            encoder = bert_encoder(
+                model.d_model, model.n_layers, model.n_heads, model.dropout, "" if will_load else model.bert_weights
+            )
         return TimeMAEBackbone(
             n_channels,
             length,

@@ -89,7 +89,10 @@ def finetune(wishes: Wishes, checkpoint: str | None, seeds: Sequence[int] | None
     judged = [_finetune_one(wishes, job, run, device) for job, run in zip(jobs, runs, strict=True)]
     first = jobs[0].resolved
     if len({one.figures["Accuracy"] for one in judged}) == 1 < len(judged):
-        warn("all seeds agree: nothing in this probe is random; give --checkpoint a run of each seed with {seed} in it")
+        warn(
+            "all seeds agree: nothing in this probe is random; to see the spread, pretrain once a seed and give "
+            "--checkpoint a path with {seed} in it"
+        )
     results.compare(first.recipe, [job.resolved.recipe.seed for job in jobs], judged)
     results.side_by_side(RUNS, first.recipe, runs[0].load().facts)
     return runs
@@ -134,7 +137,7 @@ def _finetune_one(wishes: Wishes, job: Job, run: RunFolder, device: torch.device
     plan = resolved.recipe
     learn.check_finetune(plan, data)
     runtime.seed_torch(plan.seed, "initialise")
-    backbone = build.backbone(plan, len(data.info.channels), data.info.length)
+    backbone = build.backbone(plan, len(data.info.channels), data.info.length, will_load=bool(start))
     build.fit_input_scaling(backbone, data, plan)
     if start:
         build.check_fit(start.facts, data.info)
@@ -216,7 +219,7 @@ def _mode_name(plan: Recipe) -> str:
 
 
 def _load_classifier(loaded: Checkpoint, plan: Recipe) -> Classifier:
-    backbone = build.backbone(plan, len(loaded.facts.channels), loaded.facts.length)
+    backbone = build.backbone(plan, len(loaded.facts.channels), loaded.facts.length, will_load=True)
     model = build.classifier(plan, backbone, len(loaded.facts.classes))
     build.load_into(model, loaded)
     return model

@@ -150,6 +150,8 @@ def compare(plan: Recipe, seeds: Sequence[int], judged: Sequence[Judged]) -> Non
     """Each seed's figures, mean ± std, and the published figure beside ours."""
     mode = plan.finetune.mode
     reference: dict[str, float] = getattr(plan.reference, mode.replace("-", "_"))
+    if plan.finetune.label_fraction < 1:
+        reference = {}  # it was published for all labels
     names = [name for name in METRIC_COLUMNS if name in judged[0].figures]
     rows = []
     for name in names:

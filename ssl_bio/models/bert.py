@@ -30,7 +30,7 @@ def bert_encoder(d_model: int, n_layers: int, n_heads: int, dropout: float, weig
     """A BERT encoder of this shape with random weights, or the one in the local folder `weights`.
 
     Raises RecipeError when the library transformers is missing or the folder's model has another
-    width, and CheckpointError when the folder holds none.
+    shape, and CheckpointError when the folder holds none.
     """
     try:
         from transformers import BertConfig, BertModel
@@ -43,9 +43,15 @@ def bert_encoder(d_model: int, n_layers: int, n_heads: int, dropout: float, weig
             raise CheckpointError(
                 f"model.bert_weights {weights}: no BERT weights there that transformers reads"
             ) from error
-        if bert.config.hidden_size != d_model:
-            raise RecipeError(f"model.d_model is {d_model}, the BERT in {weights} has {bert.config.hidden_size}")
-        return BertTokens(bert, bert.config.num_hidden_layers)
+        shape = bert.config.hidden_size, bert.config.num_hidden_layers, bert.config.num_attention_heads
+        if shape != (d_model, n_layers, n_heads) or bert.config.intermediate_size != 4 * d_model:
+            raise RecipeError(
+                f"model: the BERT in {weights} has d_model {shape[0]}, n_layers {shape[1]}, n_heads {shape[2]}, "
+                f"not {d_model}, {n_layers}, {n_heads}"
+            )
+        # Words are never shown; without their table the weights fit a network built from the recipe alone.
+        bert.embeddings.word_embeddings = nn.Embedding(1, d_model)
+        return BertTokens(bert, n_layers)
     config = BertConfig(
         vocab_size=1,  # tokens come as embeddings
         hidden_size=d_model,

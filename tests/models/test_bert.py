@@ -40,7 +40,7 @@ class TestWithLibrary:
         read = bert_encoder(16, 2, 2, 0.0, "weights")
         x = torch.randn(2, 5, 16)
         torch.testing.assert_close(read.eval()(x), made.eval()(x))
-        with pytest.raises(RecipeError, match=r"model\.d_model is 32, the BERT in weights has 16"):
+        with pytest.raises(RecipeError, match=r"has d_model 16, n_layers 2, n_heads 2, not 32, 2, 2"):
             bert_encoder(32, 2, 2, 0.0, "weights")
         Path("empty").mkdir()
         with pytest.raises(CheckpointError, match="no BERT weights"):
