@@ -1,0 +1,39 @@
+"""Masked window contrast."""
+
+import torch
+
+from ssl_bio.models.contrast import MaskedContrast
+from ssl_bio.models.timemae import TimeMAEBackbone, hide
+
+
+def model() -> MaskedContrast:
+    torch.manual_seed(0)
+    return MaskedContrast(TimeMAEBackbone(3, 64, d_model=16, n_layers=1, stem="conv", encoder="pre-norm"))
+
+
+def test_views_are_unit_vectors_and_partners_take_no_gradient() -> None:
+    views = model()(torch.randn(4, 3, 64), hide(8, 0.5, 4, True), torch.randn(4, 3, 64))
+    torch.testing.assert_close(views.masked.norm(dim=1), torch.ones(4))
+    torch.testing.assert_close(views.partner.norm(dim=1), torch.ones(4))
+    assert views.masked.requires_grad
+    assert not views.partner.requires_grad
+
+
+def test_hidden_samples_do_not_enter_the_masked_view() -> None:
+    contrast = model().eval()
+    signals, hidden = torch.randn(1, 3, 64), torch.tensor([[0, 1, 2]])
+    changed = signals.clone()
+    changed[..., :24] += 5.0
+    first, second = contrast(signals, hidden, signals), contrast(changed, hidden, signals)
+    torch.testing.assert_close(first.masked, second.masked)
+
+
+def test_both_copies_follow() -> None:
+    contrast = model()
+    with torch.no_grad():
+        for parameter in (*contrast.backbone.parameters(), *contrast.projector.parameters()):
+            parameter.add_(1.0)
+    contrast.update_target(0.0)
+    for copy, own in ((contrast.target, contrast.backbone), (contrast.target_projector, contrast.projector)):
+        for theirs, ours in zip(copy.parameters(), own.parameters(), strict=True):
+            torch.testing.assert_close(theirs, ours)
