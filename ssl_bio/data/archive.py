@@ -79,6 +79,7 @@ def unzip(archive: Path, folder: Path, wanted: tuple[str, ...]) -> None:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     with file.open(member) as source, target.open("wb") as sink:
                         shutil.copyfileobj(source, sink)
+    # RuntimeError is an encrypted member, NotImplementedError an unknown compression.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise DataError(f"{archive}: not a whole zip archive ({error}); download it again") from error
     except OSError as error:
