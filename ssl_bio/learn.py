@@ -1,6 +1,7 @@
 """How a run learns: a pretext task, a whole network, or a linear head on frozen features."""
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -15,7 +16,7 @@ from ssl_bio.data.transforms import check_augmentations
 from ssl_bio.data.view import Batches, Features, View
 from ssl_bio.errors import RecipeError
 from ssl_bio.models.heads import Classifier
-from ssl_bio.recipe import Recipe
+from ssl_bio.recipe import FinetuneSection, PretrainSection, Recipe
 from ssl_bio.tasks import Task
 from ssl_bio.terminal import warn
 from ssl_bio.train import Fitted, Settings, Validate, fit
@@ -51,15 +52,7 @@ def pretext(plan: Recipe, data: PreparedDataset, task: Task, backbone: nn.Module
         neighbours=settings.neighbours,
     )
     by_probe = settings.select == "probe"
-    loop = Settings(
-        epochs=settings.epochs,
-        seed=plan.seed,
-        weight_decay=settings.weight_decay,
-        schedule=settings.schedule,
-        warmup_epochs=settings.warmup_epochs,
-        max_grad_norm=settings.max_grad_norm,
-        monitor="probe_accuracy" if by_probe else "",
-    )
+    loop = _loop(settings, plan.seed, monitor="probe_accuracy" if by_probe else "")
     validate = _probing(plan, data, backbone, place.device) if by_probe or settings.probe_every else None
     fitted = fit(task, batches, loop, place.run, place.device, validate, place.resume, place.identity)
     return Learnt(fitted, "val" if by_probe else "last", len(view))
@@ -75,7 +68,7 @@ def whole_network(plan: Recipe, data: PreparedDataset, model: Classifier, place:
         held_out = Batches(_view(plan, data, build.training_rows(data, plan, selected_on)), plan.evaluate.batch_size)
         validate = partial(_validation_figures, held_out, selected_on, place.device)
     task = build.classify_task(plan, model, frozen_features=False)
-    fitted = fit(task, batches, _loop(plan), place.run, place.device, validate, place.resume, place.identity)
+    fitted = fit(task, batches, _finetune_loop(plan), place.run, place.device, validate, place.resume, place.identity)
     return Learnt(fitted, selected_on, len(rows))
 
 
@@ -98,7 +91,9 @@ def linear_probe(plan: Recipe, data: PreparedDataset, model: Classifier, place: 
             validate = partial(_validation_figures, held_out, selected_on, place.device)
         task = build.classify_task(plan, model, frozen_features=True)
         batches = Batches(features, settings.batch_size)
-        fitted = fit(task, batches, _loop(plan), place.run, place.device, validate, place.resume, place.identity)
+        fitted = fit(
+            task, batches, _finetune_loop(plan), place.run, place.device, validate, place.resume, place.identity
+        )
         return Learnt(fitted, selected_on, len(rows))
 
 
@@ -125,20 +120,25 @@ def check_finetune(plan: Recipe, data: PreparedDataset) -> None:
         )
 
 
-def _loop(plan: Recipe) -> Settings:
-    settings = plan.finetune
-    chosen = settings.selected_on
+def _loop(settings: PretrainSection | FinetuneSection, seed: int, monitor: str) -> Settings:
+    """What both sections say of the loop."""
     return Settings(
         epochs=settings.epochs,
-        seed=plan.seed,
+        seed=seed,
         weight_decay=settings.weight_decay,
         schedule=settings.schedule,
         warmup_epochs=settings.warmup_epochs,
         max_grad_norm=settings.max_grad_norm,
-        average=settings.average,
-        monitor="" if chosen == "last" else f"{chosen}_{settings.monitor}",
-        patience=0 if chosen == "last" else settings.patience,
+        monitor=monitor,
     )
+
+
+def _finetune_loop(plan: Recipe) -> Settings:
+    settings = plan.finetune
+    if settings.selected_on == "last":
+        return replace(_loop(settings, plan.seed, monitor=""), average=settings.average)
+    loop = _loop(settings, plan.seed, monitor=f"{settings.selected_on}_{settings.monitor}")
+    return replace(loop, average=settings.average, patience=settings.patience)
 
 
 def _view(plan: Recipe, data: PreparedDataset, rows: Rows) -> View:
