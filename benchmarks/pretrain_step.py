@@ -11,6 +11,7 @@ import torch
 
 from benchmarks import plain_timemae
 from ssl_bio import build, optim, recipe, resolve, runtime
+from ssl_bio.schema import Recipe
 from ssl_bio.terminal import note, table
 
 N_BLOCKS, STEPS_IN_BLOCK = 8, 12
@@ -43,7 +44,7 @@ def main() -> None:
     table("a pretraining step", ["", "ms a step", "s an epoch", "speed"], rows)
 
 
-def _ours(plan: recipe.Recipe, signals: torch.Tensor) -> Callable[[], None]:
+def _ours(plan: Recipe, signals: torch.Tensor) -> Callable[[], None]:
     task = build.pretext_task(plan, build.backbone(plan, 9, 128))
     task.model.train()
     optimizer = optim.adamw(task.parameter_groups(), plan.pretrain.weight_decay)

@@ -1,17 +1,15 @@
-"""The only place where a recipe becomes objects: datasets, backbones, tasks. Plain tables of names."""
+"""The only place where a recipe becomes objects: views of datasets, backbones, tasks. Plain tables of names."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from ssl_bio import runtime
-from ssl_bio.checkpoint import Checkpoint, Facts
-from ssl_bio.data import archive, har, store, synthetic
-from ssl_bio.data.store import DatasetInfo, PreparedDataset, Recording, Rows
+from ssl_bio.checkpoint import Checkpoint, Facts, load
+from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.transforms import channel_statistics
 from ssl_bio.data.view import View, check_missing, draw_labelled
 from ssl_bio.errors import CheckpointError, DataError, RecipeError
@@ -19,82 +17,14 @@ from ssl_bio.models.bert import bert_encoder
 from ssl_bio.models.contrast import MaskedContrast
 from ssl_bio.models.convnet import ConvBackbone
 from ssl_bio.models.heads import Classifier
+from ssl_bio.models.quantizer import Quantizer
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
-from ssl_bio.recipe import DataSection, Recipe
-from ssl_bio.tasks import ClassifyTask, ContrastTask, Task, TimeMAETask
-from ssl_bio.terminal import note
+from ssl_bio.models.vqvae import VQVAE, FrozenCodes, VQVAEBackbone
+from ssl_bio.recipe import complete
+from ssl_bio.schema import DataSection, Recipe
+from ssl_bio.tasks import ClassifyTask, ContrastTask, Task, TimeMAETask, VQVAETask
 
 BACKBONE = "backbone."
-
-
-class Source(NamedTuple):
-    """A publisher's dataset: how to read it and where it comes from."""
-
-    title: str
-    read: Callable[[Path], Recording]
-    url: str
-    sha256: str
-    homepage: str
-
-
-SOURCES: dict[str, Source] = {"har": Source(har.TITLE, har.read, har.URL, har.SHA256, har.HOMEPAGE)}
-
-
-def dataset(section: DataSection) -> PreparedDataset:
-    """Open the recipe's dataset; make the synthetic one, or download and prepare a published one, when absent.
-
-    Raises DataError when it can be neither found nor had.
-    """
-    root, name = store.data_root(section.root), section.dataset
-    if name == "synthetic":
-        return _synthetic(root, section)
-    folder = root / name
-    if store.is_prepared(folder):
-        return store.open_dataset(folder)
-    source = _source(name)
-    note(f"{name} is not prepared under {root}: downloading it from {source.homepage}")
-    try:
-        return prepare(name, source.url, root)
-    except DataError as error:
-        raise DataError(
-            f"{error}. Get it from {source.homepage} on any machine, then: "
-            f"ssl-bio data prepare {name} --from PATH_OF_THE_ZIP_OR_FOLDER"
-        ) from error
-
-
-def prepare(name: str, origin: str, root: Path) -> PreparedDataset:
-    """Prepare a published dataset from a folder, a zip or a URL, whether it was prepared before or not."""
-    source = _source(name)
-    if origin.startswith(("http://", "https://")):
-        path = archive.download(origin, root / "downloads", source.sha256 if origin == source.url else None)
-    else:
-        path = Path(origin).expanduser()
-    with store.preparing(root / name):
-        return store.write(root / name, source.read(path))
-
-
-def external(name_or_path: str, run: Recipe, root: Path) -> PreparedDataset:
-    """Another dataset for validation: a prepared one by name or folder, or a publisher's archive that is
-    read by the reader of the run's own dataset.
-
-    Raises DataError.
-    """
-    path = Path(name_or_path).expanduser()
-    for folder in (path, root / name_or_path):
-        if store.is_prepared(folder):
-            return store.open_dataset(folder)
-    if name_or_path == "synthetic":
-        return _synthetic(root, run.data)
-    if not path.exists():
-        prepared = sorted(entry.parent.name for entry in root.glob("*/dataset.json"))
-        raise DataError(
-            f"--data {name_or_path}: neither a prepared dataset ({', '.join(prepared) or 'none is prepared'}) "
-            "nor a file or folder"
-        )
-    recording = _source(run.data.dataset).read(path)
-    folder = root / f"{run.data.dataset}-external-{path.stem.replace(' ', '-').lower()}"
-    with store.preparing(folder):
-        return store.write(folder, recording)
 
 
 def view(data: PreparedDataset, section: DataSection, rows: Rows, sampling_rate: float, length: int) -> View:
@@ -132,6 +62,19 @@ def backbone(recipe: Recipe, n_channels: int, length: int, will_load: bool = Fal
     try:
         if model.kind == "convnet":
             return ConvBackbone(n_channels, length, model.d_model, model.wave_length, normalize)
+        if model.kind == "vqvae":
+            return VQVAEBackbone(
+                n_channels,
+                length,
+                model.d_model,
+                model.width,
+                model.n_layers,
+                model.wave_length,
+                model.bridge,
+                model.dropout,
+                normalize,
+                _state_space(recipe),
+            )
         encoder = None
         if model.encoder == "bert":
             encoder = bert_encoder(
@@ -167,10 +110,20 @@ def fit_input_scaling(module: nn.Module, data: PreparedDataset, recipe: Recipe) 
 
 
 def pretext_task(recipe: Recipe, module: nn.Module) -> Task:
-    """The recipe's pretext task around a backbone."""
+    """The recipe's pretext task around a backbone.
+
+    Raises RecipeError when they do not go together, and CheckpointError when the codewords' run is broken.
+    """
     settings, model = recipe.pretrain, recipe.model
-    if not isinstance(module, TimeMAEBackbone):
-        raise RecipeError(f"model.kind {model.kind!r} has no pretext task: pretrain needs 'timemae'")
+    if isinstance(module, VQVAEBackbone) and settings.pretext in ("auto", "vqvae"):
+        return VQVAETask(
+            vqvae(recipe, module), settings.lr, settings.reconstruction, settings.input_noise, settings.input_mask
+        )
+    if not isinstance(module, TimeMAEBackbone) or settings.pretext == "vqvae":
+        raise RecipeError(
+            f"model.kind {model.kind!r} and pretrain.pretext {settings.pretext!r} do not go together: 'timemae' has "
+            "'timemae' and 'contrast', 'vqvae' has 'vqvae', 'convnet' none"
+        )
     if module.n_tokens < 2:
         raise RecipeError(f"model.wave_length {model.wave_length} leaves {module.n_tokens} token: nothing to mask")
     if settings.pretext == "contrast":
@@ -178,7 +131,9 @@ def pretext_task(recipe: Recipe, module: nn.Module) -> Task:
             MaskedContrast(module), settings.lr, settings.mask_ratio, settings.momentum, settings.temperature
         )
     return TimeMAETask(
-        TimeMAE(module, model.decoder_layers, model.n_heads, model.vocab_size, model.dropout),
+        TimeMAE(
+            module, model.decoder_layers, model.n_heads, model.vocab_size, model.dropout, _codewords(recipe, module)
+        ),
         settings.lr,
         settings.mask_ratio,
         settings.momentum,
@@ -188,6 +143,64 @@ def pretext_task(recipe: Recipe, module: nn.Module) -> Task:
         settings.straight_through,
         settings.mask_per_sample,
     )
+
+
+def vqvae(recipe: Recipe, module: VQVAEBackbone) -> VQVAE:
+    """The autoencoder around a backbone: quantizer and decoder."""
+    model = recipe.model
+
+    def quantizer() -> Quantizer:
+        return Quantizer(model.d_model, **model.quantizer.model_dump())
+
+    try:
+        return VQVAE(
+            module,
+            quantizer(),
+            model.n_layers,
+            model.bridge,
+            model.dropout,
+            _state_space(recipe),
+            model.coarse,
+            quantizer() if model.coarse > 1 else None,
+        )
+    except ValueError as error:
+        raise RecipeError(f"model.quantizer: {error}") from error
+
+
+def trained_vqvae(checkpoint: Checkpoint) -> VQVAE:
+    """The whole autoencoder of a pretraining run, in evaluation mode.
+
+    Raises CheckpointError when the run is of another kind.
+    """
+    facts = checkpoint.facts
+    plan = complete(facts.recipe, str(checkpoint.path))
+    module = backbone(plan, len(facts.channels), facts.length, will_load=True)
+    if facts.kind != "pretrain" or not isinstance(module, VQVAEBackbone):
+        raise CheckpointError(f"{checkpoint.path}: not a VQ-VAE's pretraining run")
+    whole = vqvae(plan, module)
+    load_into(whole, checkpoint)
+    return whole.eval()
+
+
+def _codewords(recipe: Recipe, module: TimeMAEBackbone) -> FrozenCodes | None:
+    """The frozen VQ-VAE whose codes are TimeMAE's codewords, if the recipe names one."""
+    if not recipe.model.codewords:
+        return None
+    checkpoint = load(Path(recipe.model.codewords))
+    codes = FrozenCodes(trained_vqvae(checkpoint))
+    theirs = codes.vqvae.backbone
+    if (theirs.n_channels, theirs.wave_length) != (module.n_channels, module.wave_length):
+        raise RecipeError(
+            f"model.codewords {recipe.model.codewords}: its codes stand for {theirs.wave_length} samples of "
+            f"{theirs.n_channels} channels, this model's tokens for {module.wave_length} of {module.n_channels}"
+        )
+    return codes
+
+
+def _state_space(recipe: Recipe) -> dict[str, Any]:
+    """Arguments of `S4D`."""
+    settings = recipe.model.s4d
+    return {**settings.model_dump(exclude={"lr"}), "state_space_lr": settings.lr}
 
 
 def classifier(recipe: Recipe, module: nn.Module, n_classes: int) -> Classifier:
@@ -225,9 +238,11 @@ def load_into(module: nn.Module, checkpoint: Checkpoint, prefix: str = "") -> No
 
 
 def check_fit(facts: Facts, info: DatasetInfo) -> None:
-    """Raise CheckpointError unless a checkpoint's network takes this dataset's windows as they are."""
+    """Raise CheckpointError unless a checkpoint's network takes this dataset's windows as they are: its channels
+    and sampling rate, and, where tokens have learnt positions, its length."""
     check_channels(facts, info)
-    if (facts.length, facts.sampling_rate) != (info.length, info.sampling_rate):
+    any_length = facts.recipe["model"]["kind"] != "timemae"
+    if facts.sampling_rate != info.sampling_rate or not (any_length or facts.length == info.length):
         raise CheckpointError(
             f"the checkpoint takes {facts.length} samples at {facts.sampling_rate:g} Hz, dataset {info.name} "
             f"has {info.length} at {info.sampling_rate:g} Hz: pretrain on this dataset, or choose another run"
@@ -235,8 +250,9 @@ def check_fit(facts: Facts, info: DatasetInfo) -> None:
 
 
 def check_channels(facts: Facts, info: DatasetInfo) -> None:
-    """Raise CheckpointError unless a checkpoint's network takes this dataset's channels."""
-    if facts.channels != info.channels:
+    """Raise CheckpointError unless a checkpoint's network takes this dataset's channels: the same names, or, of a
+    single channel, any."""
+    if facts.channels != info.channels and not len(facts.channels) == len(info.channels) == 1:
         raise CheckpointError(
             f"the checkpoint takes {len(facts.channels)} channels ({', '.join(facts.channels)}), dataset {info.name} "
             f"has {len(info.channels)} ({', '.join(info.channels)}): pretrain on this dataset, or choose another run"
@@ -246,27 +262,6 @@ def check_channels(facts: Facts, info: DatasetInfo) -> None:
 def n_parameters(module: nn.Module) -> int:
     """How many numbers a network has."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _source(name: str) -> Source:
-    if name == "synthetic":
-        raise DataError("the synthetic dataset has no files to read: it is made when a recipe asks for it")
-    if name not in SOURCES:
-        raise DataError(f"data.dataset: no dataset {name!r}; there are {', '.join(['synthetic', *SOURCES])}")
-    return SOURCES[name]
-
-
-def _synthetic(root: Path, section: DataSection) -> PreparedDataset:
-    size = section.synthetic
-    if size.windows_per_subject < 4:
-        raise DataError("data.synthetic.windows_per_subject: four rhythms need at least 4 windows a person")
-    folder = root / f"synthetic-{size.n_subjects}x{size.windows_per_subject}-seed{size.seed}-v{synthetic.VERSION}"
-    if store.is_prepared(folder):  # a shared root may be read-only
-        return store.open_dataset(folder)
-    with store.preparing(folder):
-        if store.is_prepared(folder):
-            return store.open_dataset(folder)
-        return store.write(folder, synthetic.generate(size.n_subjects, size.windows_per_subject, size.seed))
 
 
 def class_names(data: PreparedDataset, target: str) -> tuple[str, ...]:

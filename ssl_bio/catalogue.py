@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ssl_bio import build
+from ssl_bio import recipe, resolve, sources
 from ssl_bio.data import store, synthetic
 from ssl_bio.data.store import DatasetInfo, PreparedDataset
-from ssl_bio.errors import DataError
+from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.terminal import note, table
 
 
@@ -13,7 +13,7 @@ def list_data(root: str) -> None:
     """Every dataset that can be had, and what is prepared."""
     home = store.data_root(root)
     prepared = {path.parent.name: store.open_dataset(path.parent).info for path in sorted(home.glob("*/dataset.json"))}
-    known = {"synthetic": synthetic.TITLE, **{name: source.title for name, source in build.SOURCES.items()}}
+    known = {"synthetic": synthetic.TITLE, **{name: source.title for name, source in sources.SOURCES.items()}}
     rows = [
         [name, title, "made when needed" if name == "synthetic" else "no", ""]
         for name, title in known.items()
@@ -26,9 +26,14 @@ def list_data(root: str) -> None:
     table(f"datasets (prepared ones live in {home})", ["name", "what", "prepared", "fingerprint"], rows)
 
 
-def prepare_data(name: str, origin: str, root: str) -> PreparedDataset:
-    """Prepare a dataset from the publisher's files and say what came of it."""
-    data = build.prepare(name, origin, store.data_root(root))
+def prepare_data(name: str, origin: str, root: str, recipe_name: str, overrides: list[str]) -> PreparedDataset:
+    """Prepare a dataset from the publisher's files, cut as a recipe says, and tell what came of it."""
+    layers = [recipe.load(recipe_name)] if recipe_name else []
+    plan = resolve.resolve([*layers, recipe.parse_overrides(overrides)]).recipe
+    if recipe_name and plan.data.dataset != name:
+        raise RecipeError(f"{recipe_name} is about dataset {plan.data.dataset}, not {name}")
+    home = store.data_root(root or plan.data.root)
+    data = sources.prepare(name, origin, home, sources.read_options(plan.data))
     note(f"prepared {name} in {data.folder}")
     _describe(data)
     return data

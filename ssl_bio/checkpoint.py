@@ -6,6 +6,7 @@
   history.csv         a row an epoch
   metrics.json        the result; its presence makes the run complete
   predictions*.npz    after `evaluate`
+  figures/            plots, after some pretext tasks
   resume/             optimizer and loop state, gone once the run is complete
 """
 
@@ -14,7 +15,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ RECIPE_FILE = "recipe.toml"
 HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
 RESUME_FOLDER = "resume"
+FIGURES_FOLDER = "figures"
 _HEADER_KEY = "ssl_bio"
 
 
@@ -145,6 +147,20 @@ class RunFolder:
         writer.writeheader()
         writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
         self.write_text(HISTORY_FILE, buffer.getvalue())
+
+    def read_history(self) -> dict[str, list[float]]:
+        """`history.csv` by column; NaN where a row has none."""
+        with (self.path / HISTORY_FILE).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]} if rows else {}
+
+    def write_figure(self, name: str, draw: Callable[[Path], None]) -> Path:
+        """Have `draw` write `figures/<name>`, whole or not at all."""
+        folder = self.path / FIGURES_FOLDER
+        folder.mkdir(exist_ok=True)
+        with _atomically(folder / name) as temporary:
+            draw(temporary)
+        return folder / name
 
     def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> Path:
         """Write an `.npz` without objects, whole or not at all."""
@@ -257,7 +273,7 @@ def _check_version(path: Path, header: Mapping[str, Any]) -> None:
 
 
 def _is_run_file(name: str) -> bool:
-    known = (MODEL_FILE, RECIPE_FILE, HISTORY_FILE, METRICS_FILE, RESUME_FOLDER)
+    known = (MODEL_FILE, RECIPE_FILE, HISTORY_FILE, METRICS_FILE, RESUME_FOLDER, FIGURES_FOLDER)
     return name in known or (name.startswith("predictions") and name.endswith(".npz")) or name.endswith(".tmp")
 
 

@@ -202,15 +202,23 @@ def data_prepare(
     origin: Annotated[
         str, typer.Option("--from", metavar="PATH_OR_URL", help="The publisher's folder, zip or address.")
     ],
+    recipe_name: Annotated[
+        str, typer.Option("--recipe", metavar="FILE", help="Cut recordings as this recipe's [data] says.")
+    ] = "",
+    overrides: SetOption = None,
     root: RootOption = "",
 ) -> None:
     """Read a publisher's files once into the memory-mapped store.
 
-    Example: `ssl-bio data prepare har --from "UCI HAR Dataset.zip"`
+    Examples:
+
+    * `ssl-bio data prepare har --from "UCI HAR Dataset.zip"`
+    * `ssl-bio data prepare cinc2017 --from training2017.zip --recipe ecg-rhythm.toml`
+    * `ssl-bio data prepare mitdb --from mitdb.zip --set data.window=4.096 --set data.stride=2.048`
     """
     from ssl_bio import catalogue
 
-    catalogue.prepare_data(name, origin, root)
+    catalogue.prepare_data(name, origin, root, recipe_name, overrides or [])
 
 
 @data_app.command("check")

@@ -7,15 +7,17 @@ from typing import Literal, NamedTuple
 import torch
 from torch import nn
 
-from ssl_bio import build, learn, recipe, resolve, results, runtime, sheet
+from ssl_bio import build, learn, recipe, report, resolve, results, runtime, sheet, sources
 from ssl_bio.checkpoint import MODEL_FILE, RECIPE_FILE, Checkpoint, Facts, RunFolder, load, newest, now
 from ssl_bio.data.store import PreparedDataset, data_root
 from ssl_bio.errors import CheckpointError, RecipeError
 from ssl_bio.learn import Learnt, Place
 from ssl_bio.models.heads import Classifier
-from ssl_bio.recipe import Recipe, Written
+from ssl_bio.models.vqvae import VQVAE, VQVAEBackbone
+from ssl_bio.recipe import Written
 from ssl_bio.resolve import Resolved
 from ssl_bio.results import Judged
+from ssl_bio.schema import Recipe
 from ssl_bio.terminal import note, table, warn
 from ssl_bio.train import Fitted
 
@@ -56,7 +58,7 @@ def pretrain(wishes: Wishes) -> RunFolder:
     if wishes.resume and _already_complete(run, "pretrain"):
         return run
     resolved = _resumed(run, resolved) if wishes.resume else resolved
-    data = build.dataset(resolved.recipe.data)
+    data = sources.dataset(resolved.recipe.data)
     resolved = resolve.with_dataset(resolved, data.info)
     plan = resolved.recipe
     runtime.seed_torch(plan.seed, "initialise")
@@ -67,10 +69,14 @@ def pretrain(wishes: Wishes) -> RunFolder:
     run.claim("pretrain", wishes.resume, wishes.overwrite)
     _announce("pretrain", run, resolved, data, wishes.recipe or DEFAULT_RECIPE)
     _say_padding(backbone)
+    _say_small_batches(plan, backbone)
     run.write_text(RECIPE_FILE, recipe.to_toml(plan, resolved.origins))
     learnt = learn.pretext(plan, data, task, backbone, Place(run, device, wishes.resume, _identity(data, None)))
     run.finish(learnt.fitted.tensors, _facts("pretrain", plan, data, learnt))
     table("Pretraining", ["", "value"], _figure_rows(learnt.fitted))
+    if isinstance(task.model, VQVAE):
+        task.model.load_state_dict(learnt.fitted.tensors)
+        report.draw_vqvae(run, task.model, plan, data, device)
     note(f"backbone in {run.path / MODEL_FILE}")
     return run
 
@@ -115,7 +121,7 @@ def evaluate(wishes: Wishes, checkpoint: str | None, data_name: str | None) -> J
         if not key.startswith(("evaluate.", "data.root", "data.missing", "model_name", "task_name")):
             raise RecipeError(f"--set {key}: evaluate does not train, so it would change nothing")
     plan = resolve.resolve([resolve.from_checkpoint(loaded.facts), wishes.overrides]).recipe
-    data = build.external(data_name, plan, data_root(plan.data.root)) if data_name else build.dataset(plan.data)
+    data = sources.external(data_name, plan, data_root(plan.data.root)) if data_name else sources.dataset(plan.data)
     if not data_name and data.info.fingerprint != loaded.facts.fingerprint:
         warn(f"dataset {data.info.name} was prepared anew since this run: fingerprint {data.info.fingerprint}")
     model = _load_classifier(loaded, plan)
@@ -132,7 +138,7 @@ def _finetune_one(wishes: Wishes, job: Job, run: RunFolder, device: torch.device
     if wishes.resume and _already_complete(run, "finetune"):
         return _judged_again(run, device)
     resolved = _resumed(run, resolved) if wishes.resume else resolved
-    data = build.dataset(resolved.recipe.data)
+    data = sources.dataset(resolved.recipe.data)
     resolved = resolve.with_dataset(resolved, data.info)
     plan = resolved.recipe
     learn.check_finetune(plan, data)
@@ -165,7 +171,7 @@ def _finetune_one(wishes: Wishes, job: Job, run: RunFolder, device: torch.device
 def _judged_again(run: RunFolder, device: torch.device) -> Judged:
     loaded = run.load()
     plan = resolve.resolve([resolve.from_checkpoint(loaded.facts)]).recipe
-    return results.judge(_load_classifier(loaded, plan), run, loaded.facts, plan, build.dataset(plan.data), device)
+    return results.judge(_load_classifier(loaded, plan), run, loaded.facts, plan, sources.dataset(plan.data), device)
 
 
 def _starting_points(
@@ -289,6 +295,18 @@ def _say_padding(backbone: nn.Module) -> None:
     padding = getattr(backbone, "padding", 0)
     if padding:
         warn(f"windows are padded by {padding} samples to {getattr(backbone, 'n_tokens', 0)} whole tokens")
+
+
+def _say_small_batches(plan: Recipe, backbone: nn.Module) -> None:
+    settings = plan.model.quantizer
+    if not isinstance(backbone, VQVAEBackbone) or settings.kind != "vq" or not settings.kmeans_init:
+        return
+    n_tokens = plan.pretrain.batch_size * -(-backbone.n_tokens // plan.model.coarse)
+    if n_tokens < settings.codebook_size:
+        warn(
+            f"the first batch holds {n_tokens} tokens for {settings.codebook_size} codes: k-means starts some codes as "
+            "copies, and those that stay unused move to tokens of later batches (model.quantizer.revive_below)"
+        )
 
 
 def _figure_rows(fitted: Fitted) -> list[list[str]]:

@@ -1,6 +1,7 @@
 """How a run learns: a pretext task, a whole network, or a linear head on frozen features."""
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, cast
@@ -14,12 +15,14 @@ from ssl_bio.checkpoint import RunFolder
 from ssl_bio.data.store import PreparedDataset, Rows
 from ssl_bio.data.transforms import check_augmentations
 from ssl_bio.data.view import Batches, Features, View
-from ssl_bio.errors import RecipeError
+from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.models.heads import Classifier
-from ssl_bio.recipe import FinetuneSection, PretrainSection, Recipe
-from ssl_bio.tasks import Task
+from ssl_bio.schema import FinetuneSection, PretrainSection, Recipe
+from ssl_bio.tasks import Task, VQVAETask
 from ssl_bio.terminal import warn
-from ssl_bio.train import Fitted, Settings, Validate, fit
+from ssl_bio.train import Fitted, History, Settings, Validate, fit
+
+Figures = Mapping[str, float]
 
 
 class Place(NamedTuple):
@@ -51,11 +54,16 @@ def pretext(plan: Recipe, data: PreparedDataset, task: Task, backbone: nn.Module
         pairs=settings.pretext == "contrast",
         neighbours=settings.neighbours,
     )
-    by_probe = settings.select == "probe"
-    loop = _loop(settings, plan.seed, monitor="probe_accuracy" if by_probe else "")
-    validate = _probing(plan, data, backbone, place.device) if by_probe or settings.probe_every else None
+    monitor = {"last": "", "probe": "probe_accuracy", "val_loss": "val_loss"}[settings.select]
+    loop = _loop(settings, plan.seed, monitor)
+    watchers = []
+    if settings.fit_on == "train" and (settings.select == "val_loss" or isinstance(task, VQVAETask)):
+        watchers.append(_holding_out(plan, data, task, place.device))
+    if settings.select == "probe" or settings.probe_every:
+        watchers.append(_probing(plan, data, backbone, place.device))
+    validate = partial(_watched, watchers) if watchers else None
     fitted = fit(task, batches, loop, place.run, place.device, validate, place.resume, place.identity)
-    return Learnt(fitted, "val" if by_probe else "last", len(view))
+    return Learnt(fitted, "val" if monitor else "last", len(view))
 
 
 def whole_network(plan: Recipe, data: PreparedDataset, model: Classifier, place: Place) -> Learnt:
@@ -100,7 +108,12 @@ def linear_probe(plan: Recipe, data: PreparedDataset, model: Classifier, place: 
 def check_pretext(plan: Recipe, data: PreparedDataset) -> None:
     """Raise what pretraining would stumble over later: an augmentation that the channels do not allow, a
     probe without classes or without a class in training."""
-    check_augmentations(plan.pretrain.augment, len(data.info.channels))
+    settings = plan.pretrain
+    check_augmentations(settings.augment, len(data.info.channels))
+    if settings.select == "val_loss" and settings.fit_on != "train":
+        raise RecipeError(
+            'pretrain.select "val_loss" chooses by the windows of validation: set pretrain.fit_on to "train"'
+        )
     if plan.pretrain.probe_every or plan.pretrain.select == "probe":
         everything = plan.finetune.model_copy(update={"label_fraction": 1.0})
         build.training_rows(data, plan.model_copy(update={"finetune": everything}), "train")
@@ -108,10 +121,16 @@ def check_pretext(plan: Recipe, data: PreparedDataset) -> None:
 
 def check_finetune(plan: Recipe, data: PreparedDataset) -> None:
     """Raise what finetuning would stumble over later: a class missing from training, an augmentation that
-    the channels do not allow, an epoch chosen by windows that are trained on."""
-    check_augmentations(plan.finetune.augment, len(data.info.channels))
-    build.training_rows(data, plan, plan.finetune.fit_on)
+    the channels do not allow, an epoch chosen by windows that are trained on, nothing to be judged on."""
     settings = plan.finetune
+    check_augmentations(settings.augment, len(data.info.channels))
+    build.training_rows(data, plan, settings.fit_on)
+    if not len(data.rows(plan.data.validation, plan.evaluate.split)):
+        raise DataError(
+            f"dataset {data.info.name} has no window in split {plan.evaluate.split!r} of scheme "
+            f"{plan.data.validation!r}: choose another with data.validation ({', '.join(data.info.schemes)}) or "
+            "evaluate.split"
+        )
     solved = settings.mode in ("linear-probe", "random-frozen") and settings.probe != "gradient"
     if not solved and settings.selected_on == "val" and "val" in settings.fit_on:
         raise RecipeError(
@@ -161,10 +180,54 @@ def _solve(plan: Recipe, model: Classifier, features: Features) -> None:
 
 
 def _validation_figures(
-    batches: Batches, split: str, device: torch.device, model: nn.Module, epoch: int
+    batches: Batches, split: str, device: torch.device, model: nn.Module, history: History
 ) -> dict[str, float]:
     figures = results.figures_of(cast(Classifier, model), batches, device)
     return {f"{split}_{name}": value for name, value in figures.items()}
+
+
+def _watched(watchers: Sequence[Validate], model: nn.Module, history: History) -> dict[str, float]:
+    return {name: value for watch in watchers for name, value in watch(model, history).items()}
+
+
+def _holding_out(plan: Recipe, data: PreparedDataset, task: Task, device: torch.device) -> Validate:
+    """The pretext task's figures on validation windows, and a guard against a codebook that falls out of use."""
+    batches = Batches(build.pretraining_view(data, plan, "val"), plan.evaluate.batch_size)
+
+    def validate(model: nn.Module, history: History) -> dict[str, float]:
+        figures = {f"val_{name}": value for name, value in held_out_figures(task, batches, device).items()}
+        return figures | _guard_codes(plan.pretrain, figures, history)
+
+    return validate
+
+
+@torch.no_grad()
+def held_out_figures(task: Task, batches: Batches, device: torch.device) -> dict[str, float]:
+    """A task's figures over batches in order, in evaluation mode."""
+    training = task.model.training
+    task.model.eval()
+    totals: dict[str, torch.Tensor] = {}
+    for batch in batches.ordered():
+        for name, value in task.step(torch.from_numpy(batch.inputs).to(device), None).sums.items():
+            totals[name] = totals[name] + value if name in totals else value
+    task.model.train(training)
+    return task.figures(totals)
+
+
+def _guard_codes(settings: PretrainSection, figures: Figures, history: History) -> dict[str, float]:
+    """How many epochs in a row validation has used too few codes; says so when they are too many."""
+    used = figures.get("val_codes_used")
+    if used is None:
+        return {}
+    before = history[-1].get("low_use_epochs", 0.0) if history else 0.0
+    low = before + 1 if used < settings.collapse_share else 0.0
+    if low >= settings.collapse_epochs:
+        warn(
+            f"epoch {len(history) + 1}: validation uses {used:.0%} of the codes, under "
+            f"{settings.collapse_share:.0%} for {low:g} epochs: the codebook collapses. A lower "
+            "model.quantizer.code_dim, cosine, revive_below or a lower pretrain.lr helps"
+        )
+    return {"low_use_epochs": low}
 
 
 def _probing(plan: Recipe, data: PreparedDataset, backbone: nn.Module, device: torch.device) -> Validate:
@@ -173,7 +236,8 @@ def _probing(plan: Recipe, data: PreparedDataset, backbone: nn.Module, device: t
     rows = {split: data.rows(plan.data.validation, split) for split in ("train", "val")}
     n_classes = len(build.class_names(data, plan.data.target))
 
-    def validate(_: nn.Module, epoch: int) -> dict[str, float]:
+    def validate(_: nn.Module, history: History) -> dict[str, float]:
+        epoch = len(history) + 1
         if epoch % every and epoch != last:
             return {}
         classifier = build.classifier(plan, backbone, n_classes)

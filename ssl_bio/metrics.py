@@ -64,6 +64,11 @@ def ndcg(scores: Tensor, targets: Tensor, k: int = 10) -> Tensor:
 
 
 def perplexity(counts: Tensor) -> Tensor:
-    """exp(entropy) of how often each codeword was used: `(n_codewords,)` -> between 1 and n_codewords."""
-    share = counts / counts.sum().clamp(min=1)
-    return torch.exp(-torch.xlogy(share, share).sum())
+    """exp(entropy) of how often each codeword was used: `(..., n_codewords)` -> between 1 and n_codewords."""
+    share = counts / counts.sum(dim=-1, keepdim=True).clamp(min=1)
+    return torch.exp(-torch.xlogy(share, share).sum(dim=-1))
+
+
+def codes_used(counts: Tensor) -> Tensor:
+    """Share of the codewords that were used at all: `(..., n_codewords)` -> between 0 and 1."""
+    return (counts > 0).float().mean(dim=-1)

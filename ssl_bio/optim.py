@@ -15,6 +15,7 @@ class Group(NamedTuple):
     name: str
     parameters: list[nn.Parameter]
     lr: float
+    decays: bool = True
 
 
 def trainable(module: nn.Module) -> list[nn.Parameter]:
@@ -22,12 +23,34 @@ def trainable(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
+def groups_of(name: str, module: nn.Module, lr: float) -> list[Group]:
+    """A module's trainable parameters at `lr`; those that a part of it names as its `state_space` apart, at
+    that part's own `state_space_lr` and without weight decay (as Gu et al. 2022 train S4D)."""
+    apart: dict[float, list[nn.Parameter]] = {}
+    for part in module.modules():
+        for attribute in getattr(part, "state_space", ()):
+            parameter = getattr(part, attribute)
+            if parameter.requires_grad:
+                apart.setdefault(float(part.state_space_lr), []).append(parameter)  # type: ignore[arg-type]
+    taken = {id(parameter) for parameters in apart.values() for parameter in parameters}
+    groups = [Group(name, [p for p in trainable(module) if id(p) not in taken], lr)]
+    groups += [Group(f"{name}_state_space", parameters, rate, decays=False) for rate, parameters in apart.items()]
+    return groups
+
+
 def adamw(groups: Iterable[Group], weight_decay: float) -> torch.optim.AdamW:
     """Fused AdamW (Loshchilov and Hutter 2019); each group remembers its peak rate as `peak_lr`."""
     tables: list[dict[str, Any]] = [
-        {"params": group.parameters, "lr": group.lr, "peak_lr": group.lr, "name": group.name} for group in groups
+        {
+            "params": group.parameters,
+            "lr": group.lr,
+            "peak_lr": group.lr,
+            "name": group.name,
+            "weight_decay": weight_decay if group.decays else 0.0,
+        }
+        for group in groups
     ]
-    return torch.optim.AdamW(tables, weight_decay=weight_decay, fused=True)
+    return torch.optim.AdamW(tables, fused=True)
 
 
 def schedule_factor(schedule: str, step: int, n_steps: int, warmup_steps: int) -> float:

@@ -1,4 +1,4 @@
-"""Recipes: the strict schema, reading TOML and `--set`, and writing a recipe back.
+"""Recipes: reading TOML and `--set` against the schema, and writing a recipe back.
 
 A recipe as written may omit anything; `Written` holds just what somebody wrote and where. `Recipe` is
 complete and frozen; `ssl_bio.resolve` makes it out of several `Written` layers. Nothing here needs torch.
@@ -8,156 +8,15 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from ssl_bio.errors import RecipeError
+from ssl_bio.schema import Recipe, Section
 
 COMMAND_LINE = "command line"
-
-Fraction = Annotated[float, Field(gt=0, le=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Rate = Annotated[float, Field(ge=0, le=0.95)]  # of dropout
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Augmentation = Literal["rotate", "scale", "jitter", "shift", "reverse_time"]
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are errors and nothing changes after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, strict=True)
-
-
-class SyntheticSection(Section):
-    """Size of the embedded synthetic dataset."""
-
-    n_subjects: Annotated[int, Field(ge=6)] = 60
-    windows_per_subject: Count = 24
-    seed: Seed = 0
-
-
-class DataSection(Section):
-    """Which prepared dataset, which label, which splits."""
-
-    dataset: str = "synthetic"
-    target: str = ""  # empty: the dataset's first target
-    normalize: Literal["none", "channel", "window", "channel+window"] = "none"
-    validation: str = "subject"  # the split scheme; `ssl-bio data check NAME` lists a dataset's schemes
-    missing: Literal["reject", "zero", "interpolate"] = "reject"
-    root: str = ""  # empty: $SSL_BIO_DATA, else the user's cache folder
-    synthetic: SyntheticSection = SyntheticSection()
-
-
-class ModelSection(Section):
-    """The network: its backbone and what the pretext task adds to it."""
-
-    kind: Literal["timemae", "convnet"] = "timemae"
-    d_model: Count = 64
-    n_layers: Count = 8
-    n_heads: Count = 4
-    wave_length: Count = 8
-    stem: Literal["patch", "conv"] = "patch"
-    encoder: Literal["timemae", "pre-norm", "bert"] = "timemae"
-    bert_weights: str = ""  # empty: random weights; else a local folder that `transformers` can read
-    dropout: Rate = 0.2
-    decoder_layers: Count = 4
-    vocab_size: Annotated[int, Field(ge=2)] = 192
-
-
-class PretrainSection(Section):
-    """The pretext task and its training."""
-
-    pretext: Literal["timemae", "contrast"] = "timemae"
-    epochs: Count = 100
-    batch_size: Count = 128
-    lr: Positive = 1e-3
-    weight_decay: NonNegative = 0.01
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_epochs: NonNegative = 0
-    max_grad_norm: NonNegative = 0  # 0: no clipping
-    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.6
-    mask_per_sample: bool = False  # false: one mask a step for the whole batch, as the official code
-    momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
-    alpha: NonNegative = 5.0  # weight of masked representation regression
-    beta: NonNegative = 1.0  # weight of masked codeword classification
-    label_smoothing: Share = 0.2
-    straight_through: bool = False  # let the codeword loss move the codewords it predicts
-    temperature: Positive = 0.2  # of "contrast"
-    neighbours: Annotated[int, Field(ge=0)] = 0  # "contrast": the other view is of a window up to so many rows away
-    augment: list[Augmentation] = []
-    augment_strength: NonNegative = 1.0
-    fit_on: Literal["train", "train+val"] = "train+val"  # unlabelled windows; the test split never
-    probe_every: Annotated[int, Field(ge=0)] = 0  # epochs between linear probes on validation; 0: never
-    select: Literal["last", "probe"] = "last"  # which epoch's weights the run keeps
-
-
-class FinetuneSection(Section):
-    """The downstream task and its training."""
-
-    task: Literal["classify"] = "classify"
-    mode: Literal["full", "linear-probe", "scratch", "random-frozen"] = "full"
-    epochs: Count = 100
-    batch_size: Count = 128
-    lr: Positive = 1e-4
-    backbone_lr: Positive = 1e-5
-    weight_decay: NonNegative = 0.01
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_epochs: NonNegative = 0
-    max_grad_norm: NonNegative = 0
-    loss: Literal["auto", "cross-entropy"] = "auto"
-    label_smoothing: Share = 0.0
-    mixup: NonNegative = 0.0  # parameter of the Beta distribution; 0: none
-    augment: list[Augmentation] = []
-    augment_strength: NonNegative = 1.0
-    average: Share = 0.0  # momentum of the moving average of weights that is evaluated; 0: none
-    pooling: Annotated[list[Literal["mean", "max", "std"]], Field(min_length=1)] = ["mean"]
-    layers: Literal["last", "all"] = "last"  # tokens of which layers are pooled
-    dropout: Rate = 0.0  # before the head
-    probe: Literal["logistic", "ridge", "gradient"] = "logistic"
-    probe_c: Positive = 1.0  # "logistic": inverse strength of the L2 penalty, as scikit-learn's C
-    probe_alpha: Positive = 100.0  # "ridge": strength of the L2 penalty, as scikit-learn's alpha
-    label_fraction: Fraction = 1.0
-    fit_on: Literal["train", "train+val"] = "train"
-    selected_on: Literal["val", "last", "test"] = "val"
-    monitor: Literal["loss", "Accuracy", "F1_macro", "BalancedAccuracy"] = "loss"
-    patience: Annotated[int, Field(ge=0)] = 0  # epochs without improvement before stopping; 0: never stop
-
-
-class EvaluateSection(Section):
-    """Where and how a finetuned run is judged."""
-
-    split: Literal["train", "val", "test"] = "test"
-    batch_size: Count = 512
-
-
-class ReferenceSection(Section):
-    """Published figures by mode and metric column, shown beside ours; never read by training."""
-
-    source: str = ""
-    full: dict[str, float] = {}
-    linear_probe: dict[str, float] = {}
-    scratch: dict[str, float] = {}
-    random_frozen: dict[str, float] = {}
-
-
-class Recipe(Section):
-    """A complete recipe: everything a run does follows from it and the prepared data."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "demo"
-    seed: Seed = 0
-    model_name: str = ""  # for the sheet; empty: the recipe's name
-    task_name: str = ""  # for the sheet; empty: dataset and target
-    data: DataSection = DataSection()
-    model: ModelSection = ModelSection()
-    pretrain: PretrainSection = PretrainSection()
-    finetune: FinetuneSection = FinetuneSection()
-    evaluate: EvaluateSection = EvaluateSection()
-    reference: ReferenceSection = ReferenceSection()
 
 
 class Written(NamedTuple):

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from ssl_bio.checkpoint import Facts
 from ssl_bio.data.store import DatasetInfo
 from ssl_bio.errors import DataError, RecipeError
-from ssl_bio.recipe import COMMAND_LINE, Recipe, Written, complete, flatten, put
+from ssl_bio.recipe import COMMAND_LINE, Written, complete, flatten, put
+from ssl_bio.schema import Recipe
 
 CHECKPOINT = "checkpoint"
 DATASET = "dataset"
@@ -36,6 +37,11 @@ _ARCHITECTURE = (
     "model.wave_length",
     "model.stem",
     "model.encoder",
+    "model.width",
+    "model.bridge",
+    "model.s4d.d_state",
+    "model.s4d.discretisation",
+    "model.s4d.bidirectional",
     "data.normalize",
 )
 

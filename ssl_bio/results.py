@@ -16,7 +16,7 @@ from ssl_bio.data.store import DatasetInfo, PreparedDataset
 from ssl_bio.data.view import Batches, Features
 from ssl_bio.errors import DataError
 from ssl_bio.models.heads import Classifier
-from ssl_bio.recipe import Recipe
+from ssl_bio.schema import Recipe
 from ssl_bio.sheet import METRIC_COLUMNS
 from ssl_bio.terminal import note, progress, table, warn
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_bio.metrics import ndcg, perplexity
+from ssl_bio.metrics import codes_used, ndcg, perplexity
 from ssl_bio.models.contrast import MaskedContrast, Views
 from ssl_bio.models.heads import Classifier
 from ssl_bio.models.timemae import Prediction, TimeMAE, hide
-from ssl_bio.optim import Group, trainable
+from ssl_bio.models.vqvae import VQVAE, Reconstruction
+from ssl_bio.optim import Group, groups_of
 
 Sums = Mapping[str, Tensor]
 
@@ -104,7 +105,7 @@ class TimeMAETask:
 
     def parameter_groups(self) -> list[Group]:
         """Everything but the target encoder, at one rate."""
-        return [Group("pretext", trainable(self.model), self.lr)]
+        return groups_of("pretext", self.model, self.lr)
 
     def after_step(self) -> None:
         """Let the target encoder follow."""
@@ -145,7 +146,7 @@ class ContrastTask:
 
     def parameter_groups(self) -> list[Group]:
         """Everything but the momentum copies, at one rate."""
-        return [Group("pretext", trainable(self.model), self.lr)]
+        return groups_of("pretext", self.model, self.lr)
 
     def after_step(self) -> None:
         """Let the momentum copies follow."""
@@ -155,6 +156,66 @@ class ContrastTask:
         """loss and hit_rate, the share of windows whose own partner agrees most."""
         windows = float(sums["windows"])
         return {"loss": float(sums["loss"]) / windows, "hit_rate": float(sums["hits"]) / windows}
+
+
+class VQVAETask:
+    """Reconstruction through a codebook: loss = reconstruction error + weighted commitment (van den Oord et
+    al. 2017, equation 3, the codebook's own term replaced by moving averages).
+
+    `noise` and `mask_ratio` disturb the input in training alone; the target is always the clean signal.
+    """
+
+    def __init__(self, model: VQVAE, lr: float, reconstruction: str, noise: float, mask_ratio: float) -> None:
+        self.model = model
+        self.lr, self.reconstruction = lr, reconstruction
+        self.noise, self.mask_ratio = noise, mask_ratio
+
+    def step(self, inputs: Tensor, targets: Tensor | None = None) -> StepResult:
+        """Signals `(batch, n_channels, length)`; targets are not looked at."""
+        training = self.model.training
+        noise, mask_ratio = (self.noise, self.mask_ratio) if training else (0.0, 0.0)
+        found: Reconstruction = self.model(inputs, noise, mask_ratio)
+        mse = F.mse_loss(found.signals, found.target)
+        error = mse if self.reconstruction == "mse" else F.l1_loss(found.signals, found.target)
+        loss = error + found.commitment
+        n = torch.tensor(float(len(inputs)))
+        sums = {"windows": n, "loss": loss.detach() * n, "mse": mse.detach() * n}
+        if self.reconstruction == "l1":
+            sums["l1"] = error.detach() * n
+        if training:
+            sums["commitment"] = found.commitment.detach() * n
+        with torch.no_grad():
+            counts = [
+                quantizer.counts(codes) for quantizer, codes in zip(self.model.quantizers, found.codes, strict=True)
+            ]
+            sums["batch_perplexity"] = torch.cat([perplexity(count) for count in counts]).mean() * n
+            sums["batch_codes_used"] = torch.cat([codes_used(count) for count in counts]).mean() * n
+            for name, count in zip(_LEVELS[-len(counts) :], counts, strict=True):
+                sums[f"{name}counts"] = count
+        return StepResult(loss, sums)
+
+    def parameter_groups(self) -> list[Group]:
+        """Everything at one rate but the state spaces; codes move by their averages."""
+        return groups_of("pretext", self.model, self.lr)
+
+    def after_step(self) -> None:
+        """Nothing follows: the codebook moves within the forward pass."""
+
+    def figures(self, sums: Sums) -> dict[str, float]:
+        """loss, mse, commitment, perplexity and share of codes used: mean over batches, and over all codes at
+        once (mean over codebooks; those of coarse codes apart)."""
+        windows = float(sums["windows"])
+        means = ("loss", "mse", "l1", "commitment", "batch_perplexity", "batch_codes_used")
+        figures = {name: float(sums[name]) / windows for name in means if name in sums}
+        for level in _LEVELS:
+            if f"{level}counts" in sums:
+                counts = sums[f"{level}counts"]
+                figures[f"{level}perplexity"] = float(perplexity(counts).mean())
+                figures[f"{level}codes_used"] = float(codes_used(counts).mean())
+        return figures
+
+
+_LEVELS = ("coarse_", "")  # names of a VQ-VAE's quantizers, the last one always there
 
 
 class ClassifyTask:
@@ -193,10 +254,10 @@ class ClassifyTask:
 
     def parameter_groups(self) -> list[Group]:
         """The head at `lr`; the backbone at `backbone_lr` unless features are frozen."""
-        head = Group("head", trainable(self.model.head), self.lr)
+        head = groups_of("head", self.model.head, self.lr)
         if self.frozen_features:
-            return [head]
-        return [head, Group("backbone", trainable(self.model.backbone), self.backbone_lr)]
+            return head
+        return [*head, *groups_of("backbone", self.model.backbone, self.backbone_lr)]
 
     def after_step(self) -> None:
         """Nothing follows."""

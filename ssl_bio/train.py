@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,9 @@ from ssl_bio.errors import CheckpointError, TrainingError
 from ssl_bio.tasks import Task
 from ssl_bio.terminal import Ticker, progress
 
-Validate = Callable[[nn.Module, int], dict[str, float]]
+History = Sequence[Mapping[str, float]]
+#: (model, the history of the epochs before) -> more figures of the epoch that just ended.
+Validate = Callable[[nn.Module, History], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def fit(
                 raise TrainingError(_explain_lost_weights(state.epoch))
             with average.applied() if average else nullcontext():
                 if validate:
-                    row |= validate(model, state.epoch)
+                    row |= validate(model, state.history)
                 _keep_best(state, row, model, settings.monitor)
             state.seconds += time.perf_counter() - started
             state.history.append({"epoch": state.epoch, **row, "seconds": state.seconds})
@@ -150,7 +152,7 @@ def _epoch_stream(seed: int, epoch: int, purpose: str, *position: int) -> np.ran
 
 
 def _live(figures: Mapping[str, float]) -> dict[str, float]:
-    return {name: figures[name] for name in ("loss", "mse", "ce", "hit_rate") if name in figures}
+    return {name: figures[name] for name in ("loss", "mse", "ce", "hit_rate", "perplexity") if name in figures}
 
 
 def _keep_best(state: _State, row: Mapping[str, float], model: nn.Module, monitor: str) -> None:

@@ -35,6 +35,42 @@ backbone_lr = 1e-4
 """
 
 
+TINY_VQVAE = """
+name = "tiny-vqvae"
+[data]
+dataset = "synthetic"
+normalize = "channel"
+channels = ["ecg"]
+[data.synthetic]
+n_subjects = 10
+windows_per_subject = 8
+[model]
+kind = "vqvae"
+d_model = 16
+width = 8
+n_layers = 1
+wave_length = 20
+dropout = 0.1
+[model.s4d]
+d_state = 8
+[model.quantizer]
+codebook_size = 16
+code_dim = 4
+cosine = true
+[pretrain]
+epochs = 3
+batch_size = 16
+input_noise = 0.1
+input_mask = 0.1
+fit_on = "train"
+[finetune]
+mode = "linear-probe"
+layers = "all"
+epochs = 2
+batch_size = 16
+"""
+
+
 class Finished(NamedTuple):
     """How a command ended."""
 

@@ -32,9 +32,8 @@ def har_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def real_har() -> Path:
-    """The publisher's archive, when somebody laid it beside the checkout."""
-    path = _REAL / "UCI HAR Dataset.zip"
-    if not path.is_file():
+def real_archive() -> Path:
+    """The folder of publishers' archives, when somebody laid it beside the checkout."""
+    if not _REAL.is_dir():
         pytest.skip(f"no recordings in {_REAL}; set SSL_BIO_TEST_DATA")
-    return path
+    return _REAL

@@ -308,10 +308,10 @@ class TestBadInput:
         assert not Path("elsewhere").exists()
 
     def test_offline_says_where_to_get_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from ssl_bio import build
+        from ssl_bio import sources
 
-        source = build.SOURCES["har"]._replace(url="http://127.0.0.1:1/har.zip")
-        monkeypatch.setitem(build.SOURCES, "har", source)
+        source = sources.SOURCES["har"]._replace(url="http://127.0.0.1:1/har.zip")
+        monkeypatch.setitem(sources.SOURCES, "har", source)
         said = refused("pretrain", "--recipe", "har.toml")
         assert source.homepage in said
         assert "ssl-bio data prepare har --from" in said

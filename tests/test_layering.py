@@ -7,12 +7,13 @@ import ssl_bio
 
 LAYERS = [
     {"errors"},
-    {"recipe", "sheet", "terminal"},
+    {"schema", "sheet", "terminal"},
+    {"recipe"},
     {"data", "models", "metrics", "runtime", "optim", "checkpoint"},
     {"tasks", "resolve", "probe"},
-    {"train"},
+    {"train", "sources"},
     {"build"},
-    {"results"},
+    {"results", "report"},
     {"learn"},
     {"commands", "catalogue", "shelf"},
     {"cli"},

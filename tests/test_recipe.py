@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ssl_bio import recipe
 from ssl_bio.errors import RecipeError
+from ssl_bio.schema import Recipe
 
 PACKAGED = sorted(recipe.packaged_folder().glob("*.toml"))
 
@@ -107,7 +108,7 @@ def test_written_recipe_reads_back(seed: int, lr: float, pooling: list[str], roo
 
 def test_recipe_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        recipe.Recipe().data.dataset = "har"  # type: ignore[misc]  # what the test is about
+        Recipe().data.dataset = "har"  # type: ignore[misc]  # what the test is about
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["pretrain", "--help"], ["recipes", "list"]])

@@ -5,6 +5,7 @@ import pytest
 from ssl_bio import recipe, resolve
 from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.recipe import Written
+from ssl_bio.schema import Recipe
 from tests.test_checkpoint import facts
 
 
@@ -42,7 +43,7 @@ def test_precedence_and_origins() -> None:
 def test_another_network_than_the_checkpoint_holds_is_refused(
     source: str, values: dict[str, object], message: str
 ) -> None:
-    theirs = facts(recipe=recipe.Recipe().model_dump(mode="json"))
+    theirs = facts(recipe=Recipe().model_dump(mode="json"))
     layers = [resolve.from_checkpoint(theirs), written(source, **values)]
     with pytest.raises(RecipeError, match=message):
         resolve.check_architecture(theirs, resolve.resolve(layers))

@@ -15,7 +15,7 @@ from ssl_bio.errors import CheckpointError, TrainingError
 from ssl_bio.models.heads import Classifier
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
 from ssl_bio.tasks import ClassifyTask, StepResult, Task, TimeMAETask
-from ssl_bio.train import Fitted, Settings, fit
+from ssl_bio.train import Fitted, History, Settings, Validate, fit
 
 CPU = torch.device("cpu")
 SETTINGS = Settings(epochs=4, seed=0, weight_decay=0.01, schedule="cosine", warmup_epochs=1)
@@ -50,9 +50,9 @@ def run_folder(name: str) -> RunFolder:
     return run
 
 
-def stopping_after(epoch: int) -> Callable[[nn.Module, int], dict[str, float]]:
-    def validate(model: nn.Module, now: int) -> dict[str, float]:
-        if now > epoch:
+def stopping_after(epoch: int) -> Validate:
+    def validate(model: nn.Module, history: History) -> dict[str, float]:
+        if len(history) >= epoch:
             raise Stopped
         return {"val_loss": float(sum(p.detach().double().sum() for p in model.parameters()))}
 

@@ -13,12 +13,12 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import platformdirs
@@ -36,12 +36,38 @@ Rows = NDArray[np.int64]
 Splits = Mapping[str, Mapping[str, Rows]]  # scheme -> split -> rows
 
 
+class ReadOptions(NamedTuple):
+    """How a reader cuts recordings into windows; what is left at its default follows the reader's protocol."""
+
+    sampling_rate: float = 0  # Hz
+    window: float = 0  # s
+    stride: float = -1  # s from one window's start to the next; 0: one window a record, its middle
+    highpass: float = -1  # Hz; 0: no filter
+    standardize: str = "auto"  # "record" or "none"
+
+    def over(self, protocol: "ReadOptions") -> "ReadOptions":
+        """These options where somebody chose, the protocol's elsewhere."""
+        unset = ReadOptions()._asdict()
+        return protocol._replace(**{key: mine for key, mine in self._asdict().items() if mine != unset[key]})
+
+    def folder(self, name: str) -> str:
+        """The prepared folder's name: the dataset's, and every option that was chosen."""
+        unset = ReadOptions()
+        parts = [
+            f"{label}{value:g}" if isinstance(value, float | int) else f"{label}{value}"
+            for label, value, default in zip(("hz", "s", "step", "hp", "by-"), self, unset, strict=True)
+            if value != default
+        ]
+        return "-".join([name, *parts])
+
+
 class TargetInfo(BaseModel):
-    """What a target means: class codes with their names, values with their unit, or a second signal."""
+    """What a target means: class codes with their names, values with their unit, a second signal, or, at every
+    sample, the code of the event there (0: none)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["class", "value", "signal"]
+    kind: Literal["class", "value", "signal", "events"]
     classes: tuple[str, ...] = ()
     unit: str = ""
 
@@ -103,6 +129,7 @@ class PreparedDataset:
     subjects: NDArray[np.str_]
     targets: Mapping[str, NDArray[Any]]
     splits: Splits
+    chosen: tuple[int, ...] | None = None  # channels by position; None: all
 
     def rows(self, scheme: str, split: str) -> Rows:
         """Row numbers of one split ("train", "val", "test") under a scheme.
@@ -117,6 +144,27 @@ class PreparedDataset:
         if split not in self.splits[scheme]:
             raise DataError(f"dataset {self.info.name} has no split {split!r}; it has {', '.join(self.splits[scheme])}")
         return self.splits[scheme][split]
+
+    def with_channels(self, names: Sequence[str]) -> "PreparedDataset":
+        """This dataset with some of its channels, in the order named; all of them for an empty list.
+
+        Raises DataError that lists the valid names.
+        """
+        unknown = [name for name in names if name not in self.info.channels]
+        if unknown:
+            raise DataError(
+                f"data.channels: dataset {self.info.name} has no channel {', '.join(unknown)}; "
+                f"it has {', '.join(self.info.channels)}"
+            )
+        if not names or tuple(names) == self.info.channels:
+            return self
+        chosen = tuple(self.info.channels.index(name) for name in names)
+        return replace(self, info=self.info.model_copy(update={"channels": tuple(names)}), chosen=chosen)
+
+    def read(self, rows: Rows) -> Signals:
+        """Signals `(n, channels, length)` of rows, with the chosen channels."""
+        signals = self.signals[rows]
+        return np.ascontiguousarray(signals if self.chosen is None else signals[:, list(self.chosen)])
 
     def target(self, name: str) -> tuple[TargetInfo, NDArray[Any]]:
         """A target's meaning and its array. Raises DataError that lists the valid names."""

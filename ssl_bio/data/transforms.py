@@ -6,7 +6,7 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
+from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from ssl_bio.data.store import Signals
 from ssl_bio.errors import DataError
@@ -40,14 +40,28 @@ def channel_statistics(signals: Signals) -> tuple[NDArray[np.float32], NDArray[n
     return mean.astype(np.float32), np.where(std > 0, std, 1.0).astype(np.float32)
 
 
+def resample(signals: Signals, sampling_rate: float, wanted_rate: float) -> Signals:
+    """Signals `(..., length)` at another rate (polyphase filter, zero phase)."""
+    if sampling_rate == wanted_rate:
+        return signals
+    ratio = Fraction(wanted_rate / sampling_rate).limit_denominator(1000)
+    return cast(Signals, resample_poly(signals, ratio.numerator, ratio.denominator, axis=-1))
+
+
+def highpass(signals: Signals, cutoff: float, sampling_rate: float) -> Signals:
+    """Signals `(..., length)` without what is slower than `cutoff` Hz (second-order Butterworth, run both ways)."""
+    sections = butter(2, cutoff, "highpass", fs=sampling_rate, output="sos")
+    # The usual edge padding, cut down for a record that is shorter than it.
+    padding = min(3 * 5, signals.shape[-1] - 1)
+    return cast(Signals, sosfiltfilt(sections, signals, axis=-1, padlen=padding))
+
+
 def conform(signals: Signals, sampling_rate: float, wanted_rate: float, wanted_length: int) -> Signals:
     """Resample to another rate (polyphase filter), then cut the middle `wanted_length` samples.
 
     Raises DataError when the result is too short.
     """
-    if sampling_rate != wanted_rate:
-        ratio = Fraction(wanted_rate / sampling_rate).limit_denominator(1000)
-        signals = resample_poly(signals, ratio.numerator, ratio.denominator, axis=-1).astype(np.float32)
+    signals = resample(signals, sampling_rate, wanted_rate).astype(np.float32, copy=False)
     length = signals.shape[-1]
     if length < wanted_length:
         raise DataError(
@@ -99,12 +113,19 @@ def reverse_time(signals: Signals, rng: np.random.Generator, strength: float = 1
     return np.where(rng.random((len(signals), 1, 1)) < 0.5 * strength, signals[..., ::-1], signals)
 
 
+def flip(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
+    """Turn windows drawn at random, every other one at strength 1, upside down, as swapped electrodes do."""
+    upside_down = rng.random((len(signals), 1, 1)) < 0.5 * strength
+    return np.where(upside_down, -signals, signals)
+
+
 AUGMENTATIONS: dict[str, Augmentation] = {
     "rotate": rotate,
     "scale": scale,
     "jitter": jitter,
     "shift": shift,
     "reverse_time": reverse_time,
+    "flip": flip,
 }
 
 

@@ -39,7 +39,7 @@ class View:
     def read(self, positions: NDArray[np.int64] | slice) -> Signals:
         """Signals `(n, n_channels, length)` at positions of this view."""
         info = self.dataset.info
-        signals = np.ascontiguousarray(self.dataset.signals[self.rows[positions]])
+        signals = self.dataset.read(self.rows[positions])
         if info.n_missing:
             signals = fill_missing(signals, self.missing)
         if (info.sampling_rate, info.length) != (self.sampling_rate, self.length):

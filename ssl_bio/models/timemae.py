@@ -173,6 +173,9 @@ class Prediction(NamedTuple):
 class TimeMAE(nn.Module):
     """The pretext model around a `TimeMAEBackbone`.
 
+    `codes`, signals -> `(batch, n_tokens)` with a `vocab_size`, replaces the codewords of a learnt codebook by
+    those of a trained tokenizer, as CM-SSL does.
+
     The target encoder is a copy of the backbone's encoder that follows it by `update_target` and sees the
     hidden tokens alone. The decoder sees the encoded visible tokens, and of hidden ones only the position.
     """
@@ -184,13 +187,15 @@ class TimeMAE(nn.Module):
         n_heads: int = 4,
         vocab_size: int = 192,
         dropout: float = 0.2,
+        codes: nn.Module | None = None,
     ) -> None:
         super().__init__()
         d_model = backbone.position.shape[1]
         self.backbone = backbone
         self.decoder = Encoder(d_model, decoder_layers, n_heads, dropout, "pre" if backbone.pre_norm else "post")
         self.mask_token = nn.Parameter(torch.randn(d_model) * (0.02 if backbone.pre_norm else 1.0))
-        self.tokenizer = Tokenizer(d_model, vocab_size)
+        self.codes = codes
+        self.tokenizer = Tokenizer(d_model, vocab_size if codes is None else cast(int, codes.vocab_size))
         self.target = copy.deepcopy(backbone.encoder).requires_grad_(False)
 
     def forward(self, signals: Tensor, hidden: Tensor) -> Prediction:
@@ -206,8 +211,14 @@ class TimeMAE(nn.Module):
             representation=predicted,
             target=target,
             scores=self.tokenizer.codebook(predicted),
-            codewords=self.tokenizer(pick(embeddings, hidden)),
+            codewords=self._codewords(signals, embeddings, hidden),
         )
+
+    def _codewords(self, signals: Tensor, embeddings: Tensor, hidden: Tensor) -> Tensor:
+        if self.codes is None:
+            return cast(Tensor, self.tokenizer(pick(embeddings, hidden)))
+        found = self.codes(signals).gather(1, hidden)
+        return F.one_hot(found, cast(int, self.codes.vocab_size)).to(embeddings.dtype)
 
     def update_target(self, momentum: float) -> None:
         """Let the target encoder follow the encoder."""

@@ -102,8 +102,8 @@ def test_written_nan_is_read_as_missing(har_folder: Path, tmp_path: Path) -> Non
     assert data.info.first_missing == "window 1 (subject 1), channel total_acc_x, sample 100"
 
 
-def test_real_archive(real_har: Path, tmp_path: Path) -> None:
-    data = store.write(tmp_path / "data/har", har.read(real_har))
+def test_real_archive(real_archive: Path, tmp_path: Path) -> None:
+    data = store.write(tmp_path / "data/har", har.read(real_archive / "UCI HAR Dataset.zip"))
     assert data.signals.shape[1:] == (9, 128)
     assert len(data.rows("subject", "test")) in (3003, 2947), "rebuilt, or the publisher's"
     people = set(data.subjects[data.rows("subject", "test")])

@@ -1,0 +1,193 @@
+"""The recipe's schema: every section, key, type and default. Nothing here needs torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(ge=0, le=0.95)]  # of dropout
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Augmentation = Literal["rotate", "scale", "jitter", "shift", "reverse_time", "flip"]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors and nothing changes after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, strict=True)
+
+
+class SyntheticSection(Section):
+    """Size of the embedded synthetic dataset."""
+
+    n_subjects: Annotated[int, Field(ge=6)] = 60
+    windows_per_subject: Count = 24
+    seed: Seed = 0
+
+
+class DataSection(Section):
+    """Which prepared dataset, which label, which splits."""
+
+    dataset: str = "synthetic"
+    target: str = ""  # empty: the dataset's first target
+    channels: list[str] = []  # empty: all of the dataset's
+    # How the publisher's recordings are cut, where the dataset has a choice; unset: as its protocol says.
+    sampling_rate: NonNegative = 0  # Hz
+    window: NonNegative = 0  # s
+    stride: Annotated[float, Field(ge=-1)] = -1  # s between windows of a record; 0: one window a record
+    highpass: Annotated[float, Field(ge=-1)] = -1  # Hz; 0: no filter
+    standardize: Literal["auto", "none", "record"] = "auto"  # "record": by the record's own mean and deviation
+    normalize: Literal["none", "channel", "window", "channel+window"] = "none"
+    validation: str = "subject"  # the split scheme; `ssl-bio data check NAME` lists a dataset's schemes
+    missing: Literal["reject", "zero", "interpolate"] = "reject"
+    root: str = ""  # empty: $SSL_BIO_DATA, else the user's cache folder
+    synthetic: SyntheticSection = SyntheticSection()
+
+
+class S4DSection(Section):
+    """The state spaces of "vqvae"."""
+
+    d_state: Annotated[int, Field(ge=2)] = 64
+    init: Literal["lin", "inv"] = "lin"
+    discretisation: Literal["zoh", "bilinear"] = "zoh"
+    bidirectional: bool = True
+    lr: Positive = 1e-3  # of poles and steps, whatever the other rates are; they never decay
+
+
+class QuantizerSection(Section):
+    """The codebook of "vqvae"."""
+
+    kind: Literal["vq", "fsq", "simvq"] = "vq"
+    codebook_size: Annotated[int, Field(ge=2)] = 512
+    code_dim: Annotated[int, Field(ge=0)] = 0  # width in which codes are compared; 0: d_model
+    cosine: bool = False
+    groups: Count = 1
+    levels: Count = 1  # residual quantisation: each level codes what the one before left over
+    fsq_levels: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)] = [8, 8, 8]
+    decay: Share = 0.99  # of the moving averages
+    commitment: NonNegative = 0.25
+    kmeans_init: bool = True
+    revive_below: NonNegative = 1.0  # average count a batch under which a code moves to a token; 0: never
+    rotation_trick: bool = False
+    diversity: NonNegative = 0.0  # weight of the entropy of the mean soft assignment
+
+
+class ModelSection(Section):
+    """The network: its backbone and what the pretext task adds to it."""
+
+    kind: Literal["timemae", "convnet", "vqvae"] = "timemae"
+    d_model: Count = 64
+    n_layers: Count = 8
+    n_heads: Count = 4
+    wave_length: Count = 8
+    stem: Literal["patch", "conv"] = "patch"
+    encoder: Literal["timemae", "pre-norm", "bert"] = "timemae"
+    bert_weights: str = ""  # empty: random weights; else a local folder that `transformers` can read
+    dropout: Rate = 0.2
+    decoder_layers: Count = 4
+    vocab_size: Annotated[int, Field(ge=2)] = 192
+    codewords: str = ""  # "timemae": a VQ-VAE's run folder, whose codes are the codewords; empty: a codebook of its own
+    width: Count = 32  # "vqvae": channels at full rate
+    bridge: Literal["conv1d", "mlp"] = "conv1d"  # "vqvae": between full rate and tokens
+    coarse: Count = 1  # "vqvae": above 1 the decoder is hierarchical, one coarse code for so many tokens
+    s4d: S4DSection = S4DSection()
+    quantizer: QuantizerSection = QuantizerSection()
+
+
+class PretrainSection(Section):
+    """The pretext task and its training."""
+
+    pretext: Literal["auto", "timemae", "contrast", "vqvae"] = "auto"  # "auto": the one of model.kind
+    epochs: Count = 100
+    batch_size: Count = 128
+    lr: Positive = 1e-3
+    weight_decay: NonNegative = 0.01
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: NonNegative = 0
+    max_grad_norm: NonNegative = 0  # 0: no clipping
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    mask_per_sample: bool = False  # false: one mask a step for the whole batch, as the official code
+    momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
+    alpha: NonNegative = 5.0  # weight of masked representation regression
+    beta: NonNegative = 1.0  # weight of masked codeword classification
+    label_smoothing: Share = 0.2
+    straight_through: bool = False  # let the codeword loss move the codewords it predicts
+    temperature: Positive = 0.2  # of "contrast"
+    neighbours: Annotated[int, Field(ge=0)] = 0  # "contrast": the other view is of a window up to so many rows away
+    reconstruction: Literal["mse", "l1"] = "mse"  # "vqvae"
+    input_noise: NonNegative = 0.0  # "vqvae": deviation of white noise on the encoder's input; the target is clean
+    input_mask: Share = 0.0  # "vqvae": share of the encoder's input that is blanked, in stretches of wave_length
+    collapse_share: Share = 0.5  # "vqvae": warn when validation uses a smaller share of the codes ...
+    collapse_epochs: Count = 3  # ... for so many epochs in a row
+    augment: list[Augmentation] = []
+    augment_strength: NonNegative = 1.0
+    fit_on: Literal["train", "train+val"] = "train+val"  # unlabelled windows; the test split never
+    probe_every: Annotated[int, Field(ge=0)] = 0  # epochs between linear probes on validation; 0: never
+    select: Literal["last", "probe", "val_loss"] = "last"  # which epoch's weights the run keeps
+
+
+class FinetuneSection(Section):
+    """The downstream task and its training."""
+
+    task: Literal["classify"] = "classify"
+    mode: Literal["full", "linear-probe", "scratch", "random-frozen"] = "full"
+    epochs: Count = 100
+    batch_size: Count = 128
+    lr: Positive = 1e-4
+    backbone_lr: Positive = 1e-5
+    weight_decay: NonNegative = 0.01
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: NonNegative = 0
+    max_grad_norm: NonNegative = 0
+    loss: Literal["auto", "cross-entropy"] = "auto"
+    label_smoothing: Share = 0.0
+    mixup: NonNegative = 0.0  # parameter of the Beta distribution; 0: none
+    augment: list[Augmentation] = []
+    augment_strength: NonNegative = 1.0
+    average: Share = 0.0  # momentum of the moving average of weights that is evaluated; 0: none
+    pooling: Annotated[list[Literal["mean", "max", "std"]], Field(min_length=1)] = ["mean"]
+    layers: Literal["last", "all"] = "last"  # tokens of which layers are pooled
+    dropout: Rate = 0.0  # before the head
+    probe: Literal["logistic", "ridge", "gradient"] = "logistic"
+    probe_c: Positive = 1.0  # "logistic": inverse strength of the L2 penalty, as scikit-learn's C
+    probe_alpha: Positive = 100.0  # "ridge": strength of the L2 penalty, as scikit-learn's alpha
+    label_fraction: Fraction = 1.0
+    fit_on: Literal["train", "train+val"] = "train"
+    selected_on: Literal["val", "last", "test"] = "val"
+    monitor: Literal["loss", "Accuracy", "F1_macro", "BalancedAccuracy"] = "loss"
+    patience: Annotated[int, Field(ge=0)] = 0  # epochs without improvement before stopping; 0: never stop
+
+
+class EvaluateSection(Section):
+    """Where and how a finetuned run is judged."""
+
+    split: Literal["train", "val", "test"] = "test"
+    batch_size: Count = 512
+
+
+class ReferenceSection(Section):
+    """Published figures by mode and metric column, shown beside ours; never read by training."""
+
+    source: str = ""
+    full: dict[str, float] = {}
+    linear_probe: dict[str, float] = {}
+    scratch: dict[str, float] = {}
+    random_frozen: dict[str, float] = {}
+
+
+class Recipe(Section):
+    """A complete recipe: everything a run does follows from it and the prepared data."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "demo"
+    seed: Seed = 0
+    model_name: str = ""  # for the sheet; empty: the recipe's name
+    task_name: str = ""  # for the sheet; empty: dataset and target
+    data: DataSection = DataSection()
+    model: ModelSection = ModelSection()
+    pretrain: PretrainSection = PretrainSection()
+    finetune: FinetuneSection = FinetuneSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    reference: ReferenceSection = ReferenceSection()

@@ -1,0 +1,171 @@
+"""PhysioNet's readers on small records written by wfdb in the publishers' layout, and on the real archives."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from ssl_bio.data import store
+from ssl_bio.data.physionet import AAMI, ECTOPY, quiet_wfdb, read_cinc2017, read_mitdb
+from ssl_bio.data.store import ReadOptions
+from ssl_bio.errors import DataError
+
+RATE = 360
+RAW = ReadOptions(sampling_rate=RATE, window=2.0, stride=2.0, highpass=0.0, standardize="none")
+
+
+def sine(seconds: float, rate: float, frequency: float) -> np.ndarray:
+    return np.asarray(np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate))
+
+
+def write_mitdb(folder: Path, gap: slice | None = None) -> Path:
+    """Records 100, 116, 201 and 202 of 7 s with a beat every 0.8 s from 0.5 s on; 201 has a V beat at 2.9 s."""
+    folder.mkdir()
+    for name in ("100", "116", "201", "202"):
+        signals = np.stack([sine(7, RATE, 5.0), 0.5 * sine(7, RATE, 9.0)], axis=1)
+        if gap and name == "100":
+            signals[gap] = np.nan
+        if name == "116":
+            signals[:, 1] = 0.0
+        at = np.round(np.arange(0.5, 7, 0.8) * RATE).astype(int)
+        symbols = ["N"] * len(at)
+        symbols[1] = "+"  # a change of rhythm, no beat
+        if name == "201":
+            symbols[3] = "V"
+        with quiet_wfdb() as wfdb:
+            wfdb.wrsamp(name, RATE, ["mV", "mV"], ["MLII", "V1"], signals, fmt=["212", "212"], write_dir=str(folder))
+            wfdb.wrann(name, "atr", at, symbols, write_dir=str(folder))
+    return folder
+
+
+def write_cinc(folder: Path, n: int = 40) -> Path:
+    folder.mkdir()
+    lines = []
+    for index in range(n):
+        name, seconds = f"A{index:05d}", 9 + index % 3
+        values = (1000 * sine(seconds, 300, 1 + index % 4)).astype(np.int16)
+        savemat(folder / f"{name}.mat", {"val": values[None]}, format="4")
+        (folder / f"{name}.hea").write_text(
+            f"{name} 1 300 {len(values)}\n{name}.mat 16+24 1000/mV 16 0 {values[0]} 0 0 ECG\n"
+        )
+        lines.append(f"{name},{'NAO~'[index % 4]}")
+    (folder / "REFERENCE-v3.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_mitdb_windows_beats_and_splits(tmp_path: Path) -> None:
+    recording = read_mitdb(write_mitdb(tmp_path / "mitdb"), RAW)
+    assert recording.signals.shape == (12, 2, 720)
+    assert recording.channels == ("lead_1", "lead_2")
+    np.testing.assert_allclose(recording.signals[0, 0], sine(2, RATE, 5.0), atol=0.01)
+    assert recording.subjects.tolist() == ["100"] * 3 + ["116"] * 3 + ["201"] * 6  # 202 is 201's person
+    info, beats = recording.targets["beats"]
+    assert info.classes == AAMI
+    assert np.flatnonzero(beats[0]).tolist() == [180]  # the one at 1.3 s is a change of rhythm
+    assert np.flatnonzero(beats[1]).tolist() == [36, 324, 612]
+    assert beats[7].max() == AAMI.index("V")
+    assert recording.targets["ectopy"][1].tolist() == [0] * 7 + [ECTOPY.index("ventricular")] + [0] * 4
+    rates = recording.targets["heart_rate"][1]
+    assert np.isnan(rates[0])
+    assert rates[1] == pytest.approx(75)
+    parts = recording.splits["subject"]
+    assert [len(parts[name]) for name in ("train", "val", "test")] == [3, 3, 6]
+
+
+def test_protocol_resamples_filters_and_standardises(tmp_path: Path) -> None:
+    source = write_mitdb(tmp_path / "mitdb")
+    recording = read_mitdb(source, ReadOptions(window=2.048, stride=2.048))
+    assert recording.sampling_rate == 125
+    assert recording.signals.shape == (12, 2, 256)
+    lead = np.concatenate(recording.signals[:3, 0])
+    assert abs(lead.mean()) < 0.02
+    assert lead.std() == pytest.approx(1, abs=0.03)
+    assert (recording.signals[3:6, 1] == 0).all()  # the silent lead
+    assert np.isfinite(recording.signals).all()
+
+
+def test_windows_that_touch_a_gap_are_left_out(tmp_path: Path) -> None:
+    recording = read_mitdb(write_mitdb(tmp_path / "mitdb", gap=slice(800, 830)), RAW)
+    assert recording.subjects.tolist().count("100") == 2
+    assert np.isfinite(recording.signals).all()
+
+
+def test_mitdb_from_a_zip(tmp_path: Path) -> None:
+    folder = write_mitdb(tmp_path / "mitdb")
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as file:
+        for path in folder.iterdir():
+            file.write(path, f"mit-bih/{path.name}")
+    np.testing.assert_array_equal(
+        read_mitdb(tmp_path / "m.zip", RAW).signals, read_mitdb(tmp_path / "mitdb", RAW).signals
+    )
+
+
+@pytest.mark.parametrize(
+    ("victim", "message"), [("100.dat", r"record 100 has no \.dat"), ("*.atr", r"no \*\.atr file")]
+)
+def test_missing_files_are_named(tmp_path: Path, victim: str, message: str) -> None:
+    folder = write_mitdb(tmp_path / "mitdb")
+    for path in folder.glob(victim):
+        path.unlink()
+    with pytest.raises(DataError, match=message):
+        read_mitdb(folder, RAW)
+
+
+def test_truncated_record_is_named(tmp_path: Path) -> None:
+    folder = write_mitdb(tmp_path / "mitdb")
+    (folder / "116.dat").write_bytes((folder / "116.dat").read_bytes()[:50])
+    with pytest.raises(DataError, match="record 116: cannot be read"):
+        read_mitdb(folder, RAW)
+
+
+def test_cinc_records_labels_and_padding(tmp_path: Path) -> None:
+    recording = read_cinc2017(write_cinc(tmp_path / "training2017"), ReadOptions())
+    assert recording.signals.shape == (40, 1, 18300)
+    assert recording.sampling_rate == 300
+    np.testing.assert_allclose(recording.signals[0, 0, :2700], sine(9, 300, 1), atol=2e-3)
+    assert not recording.signals[0, 0, 2700:].any()
+    assert recording.targets["rhythm"][1].tolist() == [0, 1, 2, 3] * 10
+    parts = recording.splits["subject"]
+    assert [len(parts[name]) for name in ("train", "val", "test")] == [32, 4, 4]
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(40))
+
+
+def test_cinc_middle_and_stride(tmp_path: Path) -> None:
+    source = write_cinc(tmp_path / "training2017")
+    raw = read_cinc2017(source, ReadOptions())
+    middle = read_cinc2017(source, ReadOptions(window=5.0))
+    np.testing.assert_array_equal(middle.signals[0, 0], raw.signals[0, 0, 600:2100])
+    several = read_cinc2017(source, ReadOptions(window=4.0, stride=2.0))
+    assert several.subjects.tolist()[:4] == ["A00000"] * 3 + ["A00001"]
+    train, test = (set(several.subjects[several.splits["subject"][part]].tolist()) for part in ("train", "test"))
+    assert not train & test
+
+
+def test_cinc_bad_labels(tmp_path: Path) -> None:
+    folder = write_cinc(tmp_path / "training2017")
+    table = folder / "REFERENCE-v3.csv"
+    table.write_text(table.read_text().replace("A00002,O", "A00002,X"))
+    with pytest.raises(DataError, match=r"REFERENCE-v3\.csv, line 3"):
+        read_cinc2017(folder, ReadOptions())
+    table.write_text(table.read_text().replace("A00002,X\n", ""))
+    with pytest.raises(DataError, match="A00002 has no label"):
+        read_cinc2017(folder, ReadOptions())
+    table.unlink()
+    with pytest.raises(DataError, match=r"no REFERENCE-v3\.csv"):
+        read_cinc2017(folder, ReadOptions())
+
+
+def test_options_name_the_folder() -> None:
+    assert ReadOptions().folder("mitdb") == "mitdb"
+    assert ReadOptions(sampling_rate=125, window=30.72, standardize="record").folder("c") == "c-hz125-s30.72-by-record"
+    assert ReadOptions(window=3).over(RAW) == RAW._replace(window=3)
+
+
+def test_real_mitdb(real_archive: Path) -> None:
+    recording = read_mitdb(real_archive / "mit-bih-arrhythmia-database-1.0.0.zip", ReadOptions())
+    data = store.write(Path("data/mitdb"), recording)
+    assert data.info.length == 1024
+    assert len(np.unique(data.subjects[data.rows("subject", "val")])) == 4
+    assert 50 < np.nanmean(data.targets["heart_rate"]) < 100

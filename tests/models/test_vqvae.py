@@ -1,0 +1,94 @@
+"""The VQ-VAE: lengths, disturbances of the input alone, bridges, coarse codes, frozen codes."""
+
+import pytest
+import torch
+
+from ssl_bio.models.quantizer import Quantizer
+from ssl_bio.models.vqvae import VQVAE, FrozenCodes, VQVAEBackbone
+
+S4D = {"d_state": 8, "bidirectional": True}
+
+
+def model(length: int = 64, wave_length: int = 8, bridge: str = "conv1d", coarse: int = 1) -> VQVAE:
+    torch.manual_seed(0)
+    backbone = VQVAEBackbone(2, length, 16, 8, 1, wave_length, bridge, s4d=S4D)
+    coarse_quantizer = Quantizer(16, 8) if coarse > 1 else None
+    return VQVAE(backbone, Quantizer(16, 32), 1, bridge, 0.0, S4D, coarse, coarse_quantizer)
+
+
+@pytest.mark.parametrize("bridge", ["conv1d", "mlp"])
+@pytest.mark.parametrize(("length", "wave_length", "n_tokens"), [(64, 8, 8), (61, 8, 8), (90, 15, 6), (64, 1, 64)])
+def test_every_length_comes_back(bridge: str, length: int, wave_length: int, n_tokens: int) -> None:
+    whole = model(length, wave_length, bridge)
+    found = whole(torch.randn(3, 2, length))
+    assert found.signals.shape == found.target.shape == (3, 2, length)
+    assert found.codes[0].shape == (3, n_tokens, 1)
+    assert whole.backbone.n_tokens == n_tokens
+    assert whole.backbone(torch.randn(3, 2, length)).shape == (3, n_tokens, 16)
+    assert [tokens.shape[-1] for tokens in whole.backbone.layers(torch.randn(1, 2, length))] == list(
+        whole.backbone.layer_widths
+    )
+
+
+def test_other_lengths_than_the_trained_one() -> None:
+    whole = model().eval()
+    whole.train()(torch.randn(8, 2, 64))
+    assert whole.eval()(torch.randn(1, 2, 333)).signals.shape == (1, 2, 333)
+
+
+def test_disturbed_input_clean_target() -> None:
+    whole = model()
+    whole(torch.randn(8, 2, 64))
+    whole.eval()
+    x = torch.randn(3, 2, 64)
+    torch.manual_seed(3)
+    plain, disturbed = whole(x), whole(x, noise=0.5, mask_ratio=0.5)
+    assert torch.equal(plain.target, disturbed.target)
+    assert torch.equal(plain.target, x)
+    assert not torch.equal(plain.signals, disturbed.signals)
+
+
+def test_masking_blanks_whole_tokens() -> None:
+    whole = model()
+    seen = []
+    whole.backbone.enter.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    torch.manual_seed(0)
+    whole(torch.ones(50, 2, 64), mask_ratio=0.25)
+    blocks = seen[0].view(50, 2, 8, 8)
+    assert ((blocks == 0).all(dim=-1) | (blocks == 1).all(dim=-1)).all()
+    assert 0.15 < (blocks[:, 0, :, 0] == 0).float().mean() < 0.35
+
+
+@pytest.mark.parametrize("length", [64, 40])
+def test_hierarchical_decoder_has_coarse_codes(length: int) -> None:
+    whole = model(length, coarse=4)
+    found = whole(torch.randn(8, 2, length))
+    assert found.signals.shape == (8, 2, length)
+    coarse, fine = found.codes
+    assert coarse.shape == (8, -(-length // 32), 1)
+    assert fine.shape == (8, length // 8, 1)
+    assert [quantizer.codebook_size for quantizer in whole.quantizers] == [8, 32]
+    found.signals.sum().backward()
+    assert all(p.grad is not None for p in whole.parameters())
+
+
+def test_what_cannot_be_built() -> None:
+    with pytest.raises(ValueError, match="shorter than one token"):
+        VQVAEBackbone(1, 7, wave_length=8)
+    with pytest.raises(ValueError, match="window"):
+        VQVAEBackbone(1, 64, normalize="window")
+    with pytest.raises(ValueError, match="bridge"):
+        VQVAEBackbone(1, 64, bridge="rope")
+
+
+def test_frozen_codes_never_train() -> None:
+    whole = model()
+    whole(torch.randn(8, 2, 64))
+    frozen = FrozenCodes(whole)
+    frozen.train()
+    assert not any(module.training for module in frozen.modules())
+    assert not any(p.requires_grad for p in frozen.parameters())
+    before = {name: value.clone() for name, value in frozen.state_dict().items()}
+    codes = frozen(torch.randn(3, 2, 64))
+    assert codes.shape == (3, 8)
+    assert all(torch.equal(before[name], value) for name, value in frozen.state_dict().items())
