@@ -21,6 +21,8 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.pretrain_step
+	$(BIN)/python -m benchmarks.s4d_layer
+	$(BIN)/python -m benchmarks.patch_kmeans
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -74,6 +74,7 @@ def backbone(recipe: Recipe, n_channels: int, length: int, will_load: bool = Fal
                 model.dropout,
                 normalize,
                 _state_space(recipe),
+                model.stride,
             )
         encoder = None
         if model.encoder == "bert":

@@ -38,6 +38,7 @@ _ARCHITECTURE = (
     "model.stem",
     "model.encoder",
     "model.width",
+    "model.stride",
     "model.bridge",
     "model.s4d.d_state",
     "model.s4d.discretisation",

@@ -90,8 +90,9 @@ class ModelSection(Section):
     decoder_layers: Count = 4
     vocab_size: Annotated[int, Field(ge=2)] = 192
     codewords: str = ""  # "timemae": a VQ-VAE's run folder, whose codes are the codewords; empty: a codebook of its own
-    width: Count = 32  # "vqvae": channels at full rate
-    bridge: Literal["conv1d", "mlp"] = "conv1d"  # "vqvae": between full rate and tokens
+    width: Count = 32  # "vqvae": channels of the S4D blocks
+    stride: Count = 1  # "vqvae": samples to a step of the S4D blocks
+    bridge: Literal["conv1d", "mlp"] = "conv1d"  # "vqvae": between the S4D blocks and tokens
     coarse: Count = 1  # "vqvae": above 1 the decoder is hierarchical, one coarse code for so many tokens
     s4d: S4DSection = S4DSection()
     quantizer: QuantizerSection = QuantizerSection()

@@ -60,3 +60,9 @@ def test_absent_and_single_classes_do_not_break_it() -> None:
 def test_confusion_rows_are_true_classes() -> None:
     counts = metrics.confusion(np.array([0, 0, 2]), np.array([[0.1, 0.9, 0], [1, 0, 0], [0, 0, 1.0]]))
     assert counts.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+
+
+def test_codebook_use_of_each_codebook() -> None:
+    counts = torch.tensor([[5.0, 5.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    assert metrics.perplexity(counts).tolist() == pytest.approx([2, 4, 1])
+    assert metrics.codes_used(counts).tolist() == [0.5, 1.0, 0.0]

@@ -5,6 +5,10 @@ import torch
 from torch import nn
 
 from ssl_bio import optim
+from ssl_bio.models.heads import Classifier
+from ssl_bio.models.quantizer import Quantizer
+from ssl_bio.models.vqvae import VQVAE, VQVAEBackbone
+from ssl_bio.tasks import ClassifyTask, VQVAETask
 
 
 def test_cosine_with_warmup() -> None:
@@ -42,3 +46,22 @@ def test_average_follows_and_gives_back() -> None:
     torch.testing.assert_close(model.weight, own)
     average.update(step=0)
     torch.testing.assert_close(average.state["weight"], torch.full((2,), 0.1 * 1.1 + 0.9 * 2.0))
+
+
+def test_state_spaces_keep_their_own_rate_and_never_decay() -> None:
+    backbone = VQVAEBackbone(1, 64, 16, 8, 2, 8, s4d={"d_state": 8, "state_space_lr": 3e-3})
+    ordinary, apart = optim.groups_of("backbone", backbone, 2e-5)
+    assert (apart.name, apart.lr, apart.decays) == ("backbone_state_space", 3e-3, False)
+    assert len(apart.parameters) == 2 * 3
+    assert {id(p) for group in (ordinary, apart) for p in group.parameters} == {id(p) for p in backbone.parameters()}
+    optimizer = optim.adamw([ordinary, apart], 0.1)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
+    model = Classifier(backbone, 3)
+    for task in (
+        ClassifyTask(model, lr=1e-3, backbone_lr=2e-5),
+        VQVAETask(VQVAE(backbone, Quantizer(16, 8), 1), 1e-4, "mse", 0, 0),
+    ):
+        rates = {id(p): group.lr for group in task.parameter_groups() for p in group.parameters}
+        assert all(rates[id(p)] == 3e-3 for p in apart.parameters)
+    backbone.requires_grad_(False)
+    assert optim.groups_of("backbone", backbone, 2e-5) == [optim.Group("backbone", [], 2e-5)]

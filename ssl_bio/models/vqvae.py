@@ -1,6 +1,6 @@
 """A vector-quantised autoencoder of signals with S4D layers (van den Oord et al. 2017; Gu et al. 2022).
 
-Signals are scaled, run through S4D blocks at full rate, brought down smoothly to one token for every
+Signals are scaled, run through S4D blocks at a high rate, brought down smoothly to one token for every
 `wave_length` samples, quantised, brought up again and decoded by S4D blocks.
 """
 
@@ -20,11 +20,12 @@ class VQVAEBackbone(nn.Module):
     """The encoder: signals `(batch, n_channels, length)` -> tokens `(batch, n_tokens, d_model)`, not quantised.
 
     Any length will do; one that is no multiple of `wave_length` is padded at its end with the last sample.
-    `width`: channels of the S4D blocks at full rate; `bridge`: "conv1d", strided convolutions with a factor
-    2 (or the next prime) each, or "mlp", one linear map of `wave_length` samples and another on top.
+    The S4D blocks have `width` channels and a step for every `stride` samples; from there to tokens, `bridge`:
+    "conv1d", strided convolutions with a factor 2 (or the next prime) each, or "mlp", one linear map and
+    another on top.
     `s4d`: keyword arguments of `S4D`.
 
-    Raises ValueError for windows shorter than one token.
+    Raises ValueError for windows shorter than one token, and for a `stride` that does not divide `wave_length`.
     """
 
     def __init__(
@@ -39,19 +40,23 @@ class VQVAEBackbone(nn.Module):
         dropout: float = 0.0,
         normalize: str = "channel",
         s4d: dict[str, Any] | None = None,
+        stride: int = 1,
     ) -> None:
         super().__init__()
+        if wave_length % stride:
+            raise ValueError(f"stride {stride} does not divide wave_length {wave_length}")
         if length < wave_length:
             raise ValueError(f"windows of {length} samples are shorter than one token of wave_length {wave_length}")
         if "window" in normalize:
             raise ValueError("a VQ-VAE cannot give back the scale that data.normalize 'window' takes away")
         self.n_channels, self.length, self.wave_length = n_channels, length, wave_length
+        self.stride = stride
         self.n_tokens = -(-length // wave_length)
         self.padding = self.n_tokens * wave_length - length
         self.input_norm = InputNorm(n_channels, normalize)
-        self.enter = nn.Conv1d(n_channels, width, 5, padding=2)
+        self.enter = _strided(nn.Conv1d, n_channels, width, stride)
         self.blocks = nn.ModuleList(S4DBlock(width, dropout, S4D(width, **(s4d or {}))) for _ in range(n_layers))
-        self.down = _bridge_down(width, d_model, wave_length, bridge)
+        self.down = _bridge_down(width, d_model, wave_length // stride, bridge)
         self.layer_widths = (*[width] * n_layers, d_model)
 
     def scale(self, signals: Tensor) -> Tensor:
@@ -65,7 +70,7 @@ class VQVAEBackbone(nn.Module):
         return self._layers(scaled)[-1]
 
     def layers(self, signals: Tensor) -> list[Tensor]:
-        """Tokens of every S4D block, at full rate, and the tokens."""
+        """Tokens of every S4D block, at its rate, and the tokens."""
         return self._layers(self.scale(signals))
 
     def forward(self, signals: Tensor) -> Tensor:
@@ -90,15 +95,16 @@ class Decoder(nn.Module):
         width: int,
         n_layers: int,
         wave_length: int,
+        stride: int,
         bridge: str,
         dropout: float,
         s4d: dict[str, Any],
     ) -> None:
         super().__init__()
-        self.up = _bridge_up(d_model, width, wave_length, bridge)
+        self.up = _bridge_up(d_model, width, wave_length // stride, bridge)
         self.blocks = nn.Sequential(*(S4DBlock(width, dropout, S4D(width, **s4d)) for _ in range(n_layers)))
         self.smooth = nn.Conv1d(width, width, 5, padding=2)
-        self.project = nn.Conv1d(width, n_channels, 5, padding=2)
+        self.project = _strided(nn.ConvTranspose1d, width, n_channels, stride)
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.blocks(self.up(tokens.transpose(1, 2)))
@@ -137,7 +143,15 @@ class VQVAE(nn.Module):
         self.quantizer = quantizer
         width, d_model = backbone.layer_widths[0], backbone.layer_widths[-1]
         self.decoder = Decoder(
-            backbone.n_channels, d_model, width, n_layers, backbone.wave_length, bridge, dropout, s4d or {}
+            backbone.n_channels,
+            d_model,
+            width,
+            n_layers,
+            backbone.wave_length,
+            backbone.stride,
+            bridge,
+            dropout,
+            s4d or {},
         )
         self.coarse = coarse
         if coarse > 1:
@@ -253,5 +267,5 @@ def _strided(
     kind: type[nn.Conv1d] | type[nn.ConvTranspose1d], before: int, after: int, stride: int
 ) -> nn.Conv1d | nn.ConvTranspose1d:
     """A convolution that divides (or multiplies) a length by `stride` exactly, with overlap between steps."""
-    kernel = 2 * stride + stride % 2
+    kernel = 2 * stride + stride % 2 if stride > 1 else 5
     return kind(before, after, kernel, stride, padding=(kernel - stride) // 2)

@@ -106,3 +106,15 @@ def test_unknown_split_names_lists_the_valid_ones() -> None:
         data.rows("random", "train")
     with pytest.raises(DataError, match="it has rhythm"):
         data.target("mood")
+
+
+def test_chosen_channels_in_the_order_named() -> None:
+    data = store.write(FOLDER, recording())
+    chosen = data.with_channels(["ppg", "ecg"])
+    assert chosen.info.channels == ("ppg", "ecg")
+    rows = np.array([2, 0])
+    np.testing.assert_array_equal(chosen.read(rows), data.signals[rows][:, ::-1])
+    assert data.with_channels(["ppg"]).read(rows).shape == (2, 1, data.info.length)
+    assert data.with_channels([]) is data
+    with pytest.raises(DataError, match=r"no channel eeg, emg; it has ecg, ppg"):
+        data.with_channels(["eeg", "ecg", "emg"])

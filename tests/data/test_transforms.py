@@ -81,3 +81,18 @@ def test_conform_resamples_and_cuts_the_middle() -> None:
     np.testing.assert_allclose(got[0, 0], np.sin(2 * np.pi * (np.arange(128) + 36) / 50), atol=0.02)
     with pytest.raises(DataError, match="shorter than the model's 128"):
         transforms.conform(slow, 100, 25, 128)
+
+
+def test_highpass_takes_away_wander_and_keeps_the_beat() -> None:
+    time = np.arange(2000) / 125
+    wander, beat = np.sin(2 * np.pi * 0.05 * time), np.sin(2 * np.pi * 8 * time)
+    found = transforms.highpass((3 * wander + beat)[None].astype(np.float32), 0.5, 125)
+    np.testing.assert_allclose(found[0, 300:-300], beat[300:-300], atol=0.05)
+    assert transforms.highpass(np.ones((1, 3), np.float32), 0.5, 125).shape == (1, 3)
+
+
+def test_resample_keeps_time() -> None:
+    rates = (360, 125)
+    slow, fast = (np.sin(2 * np.pi * 3 * np.arange(4 * rate) / rate) for rate in rates)
+    np.testing.assert_allclose(transforms.resample(slow, *rates)[20:-20], fast[20:-20], atol=0.01)
+    assert transforms.resample(slow, 360, 360) is slow
