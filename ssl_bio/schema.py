@@ -11,7 +11,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Augmentation = Literal["rotate", "scale", "jitter", "shift", "reverse_time", "flip"]
+Augmentation = Literal["rotate", "scale", "jitter", "shift", "reverse_time", "flip", "stretch"]
 
 
 class Section(BaseModel):

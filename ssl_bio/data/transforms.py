@@ -113,6 +113,21 @@ def reverse_time(signals: Signals, rng: np.random.Generator, strength: float = 1
     return np.where(rng.random((len(signals), 1, 1)) < 0.5 * strength, signals[..., ::-1], signals)
 
 
+def stretch(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
+    """Play each window faster or slower by up to a factor 1.5 (at strength 1), as hearts and steps do; where it
+    runs out of samples it turns back."""
+    n, _, length = signals.shape
+    pace = np.exp(np.log(1.5) * strength * rng.uniform(-1, 1, (n, 1)))
+    start = rng.uniform(0, 1, (n, 1)) * (1 - pace) * (length - 1)
+    position = np.abs(start + pace * np.arange(length))
+    position = np.where(position > length - 1, 2 * (length - 1) - position, position)
+    before = np.clip(position.astype(np.int64), 0, max(length - 2, 0))
+    weight = (position - before).astype(np.float32)[:, None]
+    after = np.minimum(before + 1, length - 1)
+    first, second = (np.take_along_axis(signals, index[:, None], axis=-1) for index in (before, after))
+    return cast(Signals, first * (1 - weight) + second * weight)
+
+
 def flip(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
     """Turn windows drawn at random, every other one at strength 1, upside down, as swapped electrodes do."""
     upside_down = rng.random((len(signals), 1, 1)) < 0.5 * strength
@@ -126,6 +141,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "shift": shift,
     "reverse_time": reverse_time,
     "flip": flip,
+    "stretch": stretch,
 }
 
 
