@@ -31,7 +31,7 @@ def main() -> None:
 def _ours(plan: Recipe, signals: torch.Tensor) -> Step:
     task = build.pretext_task(plan, build.backbone(plan, 9, 128))
     task.model.train()
-    optimizer = optim.adamw(task.parameter_groups(), plan.pretrain.weight_decay)
+    optimizer = optim.optimizer(plan.pretrain.optimizer, task.parameter_groups(), plan.pretrain.weight_decay)
     count = 0
 
     def step() -> None:

@@ -19,7 +19,7 @@ from ssl_bio.models.convnet import ConvBackbone
 from ssl_bio.models.heads import Classifier
 from ssl_bio.models.quantizer import Quantizer
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
-from ssl_bio.models.vqvae import VQVAE, FrozenCodes, VQVAEBackbone
+from ssl_bio.models.vqvae import VQVAE, Bridge, FrozenCodes, VQVAEBackbone
 from ssl_bio.recipe import complete
 from ssl_bio.schema import DataSection, Recipe
 from ssl_bio.tasks import ClassifyTask, ContrastTask, Task, TimeMAETask, VQVAETask
@@ -70,7 +70,7 @@ def backbone(recipe: Recipe, n_channels: int, length: int, will_load: bool = Fal
                 model.width,
                 model.n_layers,
                 model.wave_length,
-                model.bridge,
+                Bridge(model.bridge, model.batch_norm),
                 model.dropout,
                 normalize,
                 _state_space(recipe),
@@ -158,7 +158,7 @@ def vqvae(recipe: Recipe, module: VQVAEBackbone) -> VQVAE:
             module,
             quantizer(),
             model.n_layers,
-            model.bridge,
+            Bridge(model.bridge, model.batch_norm),
             model.dropout,
             _state_space(recipe),
             model.coarse,

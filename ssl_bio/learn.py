@@ -45,7 +45,7 @@ class Learnt(NamedTuple):
 def pretext(plan: Recipe, data: PreparedDataset, task: Task, backbone: nn.Module, place: Place) -> Learnt:
     """Train the backbone inside a pretext task."""
     settings = plan.pretrain
-    view = build.pretraining_view(data, plan, settings.fit_on)
+    view = build.pretraining_view(data.with_channels(settings.draw_channels), plan, settings.fit_on)
     batches = Batches(
         view,
         settings.batch_size,
@@ -53,6 +53,7 @@ def pretext(plan: Recipe, data: PreparedDataset, task: Task, backbone: nn.Module
         settings.augment_strength,
         pairs=settings.pretext == "contrast",
         neighbours=settings.neighbours,
+        draw_channel=bool(settings.draw_channels),
     )
     monitor = {"last": "", "probe": "probe_accuracy", "val_loss": "val_loss"}[settings.select]
     loop = _loop(settings, plan.seed, monitor)
@@ -109,6 +110,8 @@ def check_pretext(plan: Recipe, data: PreparedDataset) -> None:
     """Raise what pretraining would stumble over later: an augmentation that the channels do not allow, a
     probe without classes or without a class in training."""
     settings = plan.pretrain
+    if data.with_channels(settings.draw_channels) is not data and len(data.info.channels) > 1:
+        raise RecipeError("pretrain.draw_channels shows one channel at a time: name one in data.channels")
     check_augmentations(settings.augment, len(data.info.channels))
     if settings.select == "val_loss" and settings.fit_on != "train":
         raise RecipeError(
@@ -145,6 +148,7 @@ def _loop(settings: PretrainSection | FinetuneSection, seed: int, monitor: str) 
         epochs=settings.epochs,
         seed=seed,
         weight_decay=settings.weight_decay,
+        optimizer=settings.optimizer,
         schedule=settings.schedule,
         warmup_epochs=settings.warmup_epochs,
         max_grad_norm=settings.max_grad_norm,

@@ -38,8 +38,8 @@ def groups_of(name: str, module: nn.Module, lr: float) -> list[Group]:
     return groups
 
 
-def adamw(groups: Iterable[Group], weight_decay: float) -> torch.optim.AdamW:
-    """Fused AdamW (Loshchilov and Hutter 2019); each group remembers its peak rate as `peak_lr`."""
+def optimizer(kind: str, groups: Iterable[Group], weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019), or "sgd" with momentum 0.9; groups remember their peak rate as `peak_lr`."""
     tables: list[dict[str, Any]] = [
         {
             "params": group.parameters,
@@ -50,6 +50,8 @@ def adamw(groups: Iterable[Group], weight_decay: float) -> torch.optim.AdamW:
         }
         for group in groups
     ]
+    if kind == "sgd":
+        return torch.optim.SGD(tables, momentum=0.9, fused=True)
     return torch.optim.AdamW(tables, fused=True)
 
 

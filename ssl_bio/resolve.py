@@ -40,6 +40,7 @@ _ARCHITECTURE = (
     "model.width",
     "model.stride",
     "model.bridge",
+    "model.batch_norm",
     "model.s4d.d_state",
     "model.s4d.discretisation",
     "model.s4d.bidirectional",

@@ -11,7 +11,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Augmentation = Literal["rotate", "scale", "jitter", "shift", "reverse_time", "flip", "stretch"]
+Augmentation = Literal["rotate", "scale", "jitter", "shift", "reverse_time", "flip", "stretch", "recolour"]
 
 
 class Section(BaseModel):
@@ -92,7 +92,8 @@ class ModelSection(Section):
     codewords: str = ""  # "timemae": a VQ-VAE's run folder, whose codes are the codewords; empty: a codebook of its own
     width: Count = 32  # "vqvae": channels of the S4D blocks
     stride: Count = 1  # "vqvae": samples to a step of the S4D blocks
-    bridge: Literal["conv1d", "mlp"] = "conv1d"  # "vqvae": between the S4D blocks and tokens
+    bridge: Literal["conv1d", "linear", "mlp"] = "conv1d"  # "vqvae": between the S4D blocks and tokens
+    batch_norm: bool = True  # "vqvae": in the bridge
     coarse: Count = 1  # "vqvae": above 1 the decoder is hierarchical, one coarse code for so many tokens
     s4d: S4DSection = S4DSection()
     quantizer: QuantizerSection = QuantizerSection()
@@ -105,6 +106,7 @@ class PretrainSection(Section):
     epochs: Count = 100
     batch_size: Count = 128
     lr: Positive = 1e-3
+    optimizer: Literal["adamw", "sgd"] = "adamw"  # "sgd": with momentum 0.9
     weight_decay: NonNegative = 0.01
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: NonNegative = 0
@@ -118,6 +120,7 @@ class PretrainSection(Section):
     straight_through: bool = False  # let the codeword loss move the codewords it predicts
     temperature: Positive = 0.2  # of "contrast"
     neighbours: Annotated[int, Field(ge=0)] = 0  # "contrast": the other view is of a window up to so many rows away
+    draw_channels: list[str] = []  # a training window shows one of these, at random, in place of data.channels
     reconstruction: Literal["mse", "l1"] = "mse"  # "vqvae"
     input_noise: NonNegative = 0.0  # "vqvae": deviation of white noise on the encoder's input; the target is clean
     input_mask: Share = 0.0  # "vqvae": share of the encoder's input that is blanked, in stretches of wave_length
@@ -139,6 +142,7 @@ class FinetuneSection(Section):
     batch_size: Count = 128
     lr: Positive = 1e-4
     backbone_lr: Positive = 1e-5
+    optimizer: Literal["adamw", "sgd"] = "adamw"  # "sgd": with momentum 0.9
     weight_decay: NonNegative = 0.01
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: NonNegative = 0

@@ -31,6 +31,7 @@ class Settings:
     epochs: int
     seed: int
     weight_decay: float
+    optimizer: str = "adamw"
     schedule: str = "constant"
     warmup_epochs: float = 0
     max_grad_norm: float = 0
@@ -82,7 +83,7 @@ def fit(
     finite; the state of the epoch before stays on disk.
     """
     model = task.model.to(device)
-    optimizer = optim.adamw(task.parameter_groups(), settings.weight_decay)
+    optimizer = optim.optimizer(settings.optimizer, task.parameter_groups(), settings.weight_decay)
     average = optim.WeightAverage(model, settings.average) if settings.average else None
     state = _restore(run, model, optimizer, average, identity) if resume else _State()
     with progress(f"{run.path.name}", settings.epochs * len(batches)) as tick:

@@ -349,3 +349,11 @@ class TestBadInput:
     def test_target_of_another_kind(self, pretrained: str) -> None:
         said = refused("finetune", "--set", "data.target=heart_rate")
         assert "needs classes: rhythm" in said
+
+
+def test_other_split_scheme_than_the_pretraining_is_said(har_folder: Path) -> None:
+    succeed("data", "prepare", "har", "--from", str(har_folder))
+    small = ["--set", "model.d_model=8", "--set", "model.n_layers=1", "--set", "model.decoder_layers=1"]
+    succeed("pretrain", "--recipe", "har.toml", *small, "--set", "pretrain.epochs=1")
+    said = succeed("finetune", "--set", "data.validation=overlapping")
+    assert "learnt under split scheme 'subject', this run is judged under 'overlapping'" in said

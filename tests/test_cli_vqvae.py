@@ -107,6 +107,7 @@ def test_codebook_larger_than_a_batch_is_said(recipe_file: str) -> None:
     "change",
     [
         ["model.coarse=5"],
+        ['pretrain.draw_channels=["ecg", "ppg"]'],
         ["model.quantizer.levels=2"],
         ["model.quantizer.kind=fsq", "model.quantizer.fsq_levels=[4,4]"],
         ["model.quantizer.kind=simvq", "pretrain.reconstruction=l1"],
@@ -136,6 +137,8 @@ def test_lost_loss_stops_the_run_and_keeps_the_state(recipe_file: str) -> None:
         (["model.s4d.d_state=7"], "even"),
         (["model.quantizer.codebok_size=4"], "did you mean model.quantizer.codebook_size?"),
         (["pretrain.select=val_loss", "pretrain.fit_on=train+val"], 'set pretrain.fit_on to "train"'),
+        (['pretrain.draw_channels=["eeg"]'], "no channel eeg; it has ecg, ppg"),
+        (['pretrain.draw_channels=["ecg"]', "data.channels=[]"], "name one in data.channels"),
         (["pretrain.pretext=contrast"], "do not go together"),
     ],
 )
@@ -168,7 +171,7 @@ def test_codes_serve_as_timemae_codewords(pretrained: str) -> None:
     theirs, kept = load(PRETRAINED).tensors, load(Path("checkpoints/tiny/pretrain-seed0")).tensors
     for name, tensor in theirs.items():
         assert torch.equal(kept[f"codes.vqvae.{name}"], tensor), name
-    succeed("finetune", "--checkpoint", "checkpoints/tiny/pretrain-seed0")
+    assert "learnt under split scheme" not in succeed("finetune", "--checkpoint", "checkpoints/tiny/pretrain-seed0")
 
     said = refused("pretrain", "--recipe", "tokens.toml", "--overwrite", *one_channel, "--set", "model.wave_length=25")
     assert "its codes stand for 20 samples of 1 channels, this model's tokens for 25 of 1" in said

@@ -26,7 +26,8 @@ def test_constant_without_warmup() -> None:
 
 def test_groups_keep_their_ratio() -> None:
     head, body = nn.Linear(2, 2), nn.Linear(2, 2)
-    optimizer = optim.adamw(
+    optimizer = optim.optimizer(
+        "adamw",
         [optim.Group("head", list(head.parameters()), 1e-3), optim.Group("backbone", list(body.parameters()), 1e-5)],
         0.01,
     )
@@ -54,7 +55,7 @@ def test_state_spaces_keep_their_own_rate_and_never_decay() -> None:
     assert (apart.name, apart.lr, apart.decays) == ("backbone_state_space", 3e-3, False)
     assert len(apart.parameters) == 2 * 3
     assert {id(p) for group in (ordinary, apart) for p in group.parameters} == {id(p) for p in backbone.parameters()}
-    optimizer = optim.adamw([ordinary, apart], 0.1)
+    optimizer = optim.optimizer("sgd", [ordinary, apart], 0.1)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
     model = Classifier(backbone, 3)
     for task in (

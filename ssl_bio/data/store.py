@@ -130,6 +130,7 @@ class PreparedDataset:
     targets: Mapping[str, NDArray[Any]]
     splits: Splits
     chosen: tuple[int, ...] | None = None  # channels by position; None: all
+    stored: tuple[str, ...] = ()  # names of the channels on disk, once some were chosen
 
     def rows(self, scheme: str, split: str) -> Rows:
         """Row numbers of one split ("train", "val", "test") under a scheme.
@@ -146,20 +147,21 @@ class PreparedDataset:
         return self.splits[scheme][split]
 
     def with_channels(self, names: Sequence[str]) -> "PreparedDataset":
-        """This dataset with some of its channels, in the order named; all of them for an empty list.
+        """This dataset with these of the channels on disk, in the order named; for an empty list as it is.
 
         Raises DataError that lists the valid names.
         """
-        unknown = [name for name in names if name not in self.info.channels]
+        stored = self.stored or self.info.channels
+        unknown = [name for name in names if name not in stored]
         if unknown:
             raise DataError(
                 f"data.channels: dataset {self.info.name} has no channel {', '.join(unknown)}; "
-                f"it has {', '.join(self.info.channels)}"
+                f"it has {', '.join(stored)}"
             )
         if not names or tuple(names) == self.info.channels:
             return self
-        chosen = tuple(self.info.channels.index(name) for name in names)
-        return replace(self, info=self.info.model_copy(update={"channels": tuple(names)}), chosen=chosen)
+        chosen = tuple(stored.index(name) for name in names)
+        return replace(self, info=self.info.model_copy(update={"channels": tuple(names)}), chosen=chosen, stored=stored)
 
     def read(self, rows: Rows) -> Signals:
         """Signals `(n, channels, length)` of rows, with the chosen channels."""

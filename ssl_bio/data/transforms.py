@@ -6,7 +6,7 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, resample_poly, sosfiltfilt
+from scipy.signal import butter, fftconvolve, resample_poly, sosfiltfilt
 
 from ssl_bio.data.store import Signals
 from ssl_bio.errors import DataError
@@ -128,6 +128,27 @@ def stretch(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -
     return cast(Signals, first * (1 - weight) + second * weight)
 
 
+def recolour(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
+    """Run each window through a short smooth filter of its own, which gives all its beats another shape, as
+    another person or electrode position would; the window's deviation stays."""
+    n, _, length = signals.shape
+    half = max(1, min(length // 40, length - 1))
+    time = np.arange(-half, half + 1)
+    smoothness = np.exp(rng.uniform(0, np.log(max(half / 4, 1.5)), (n, 1)))
+    bell = np.exp(-0.5 * (time / smoothness) ** 2)
+    response = fftconvolve(rng.standard_normal((n, 2 * half + 1)), bell, mode="same", axes=-1)
+    response *= np.exp(-0.5 * (time / (0.4 * half)) ** 2)
+    response /= np.linalg.norm(response, axis=-1, keepdims=True)
+    response *= 0.8 * strength * rng.uniform(0, 1, (n, 1))
+    response[:, half] += 1
+    mean, spread = signals.mean(axis=-1, keepdims=True), signals.std(axis=-1, keepdims=True)
+    padded = np.pad(signals - mean, ((0, 0), (0, 0), (half, half)), mode="reflect")
+    found = fftconvolve(padded, response[:, None].astype(np.float32), mode="valid", axes=-1)
+    found *= spread / np.maximum(found.std(axis=-1, keepdims=True), 1e-12)
+    silent = spread <= 1e-5 * np.abs(signals).max(axis=-1, keepdims=True)
+    return cast(Signals, np.where(silent, signals, mean + found).astype(np.float32))
+
+
 def flip(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
     """Turn windows drawn at random, every other one at strength 1, upside down, as swapped electrodes do."""
     upside_down = rng.random((len(signals), 1, 1)) < 0.5 * strength
@@ -142,6 +163,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "reverse_time": reverse_time,
     "flip": flip,
     "stretch": stretch,
+    "recolour": recolour,
 }
 
 

@@ -77,8 +77,8 @@ class Features:
 class Batches:
     """Batches of a view or of features, shuffled for training or in order for evaluation.
 
-    `pairs` gives each training window another view as its target: of itself, or of one up to
-    `neighbours` rows away, augmented on its own.
+    `draw_channel` shows one channel of each training window, at random. `pairs` gives each another view as its
+    target: of itself, or of one up to `neighbours` rows away, augmented on its own.
     """
 
     source: View | Features
@@ -87,6 +87,7 @@ class Batches:
     strength: float = 1.0
     pairs: bool = False
     neighbours: int = 0
+    draw_channel: bool = False
 
     def __len__(self) -> int:
         return -(-len(self.source) // self.batch_size)
@@ -105,6 +106,8 @@ class Batches:
 
     def _augmented(self, positions: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
         inputs = self.source.read(positions)
+        if self.draw_channel:
+            inputs = inputs[np.arange(len(inputs)), rng.integers(inputs.shape[1], size=len(inputs))][:, None]
         for name in self.augment:
             inputs = AUGMENTATIONS[name](inputs, rng, self.strength)
         return inputs

@@ -16,13 +16,50 @@ from ssl_bio.models.quantizer import Quantizer
 from ssl_bio.models.s4d import S4D, S4DBlock
 
 
+class Bridge(NamedTuple):
+    """How to get from the rate of the S4D blocks to that of the tokens, and back.
+
+    `kind`: "conv1d", overlapping strided convolutions with a factor 2 (or the next prime) each; "linear", one map of
+    all the samples of a token; "mlp", that and another on top.
+    """
+
+    kind: str = "conv1d"
+    batch_norm: bool = True
+
+    def down(self, width: int, d_model: int, factor: int) -> nn.Sequential:
+        """`(batch, width, length)` -> `(batch, d_model, length / factor)`."""
+        if self.kind in ("linear", "mlp"):
+            once = [self._norm(width), nn.Conv1d(width, d_model, factor, stride=factor)]
+            twice = [nn.ReLU(), nn.Conv1d(d_model, d_model, 1)] if self.kind == "mlp" else []
+            return nn.Sequential(*once, *twice)
+        if self.kind != "conv1d":
+            raise ValueError(f"bridge must be 'conv1d', 'linear' or 'mlp', not {self.kind!r}")
+        strides = _factors(factor)
+        layers: list[nn.Module] = []
+        for stride, (before, after) in zip(strides, pairwise(_widths(width, d_model, len(strides))), strict=True):
+            layers += [self._norm(before), _strided(nn.Conv1d, before, after, stride), nn.GELU()]
+        return nn.Sequential(*layers, nn.Conv1d(d_model, d_model, 1))
+
+    def up(self, d_model: int, width: int, factor: int) -> nn.Sequential:
+        """`(batch, d_model, length)` -> `(batch, width, length * factor)`."""
+        if self.kind in ("linear", "mlp"):
+            twice = [nn.Conv1d(d_model, d_model, 1), nn.ReLU()] if self.kind == "mlp" else []
+            return nn.Sequential(*twice, nn.ConvTranspose1d(d_model, width, factor, stride=factor))
+        strides = _factors(factor)[::-1]
+        layers: list[nn.Module] = [nn.Conv1d(d_model, d_model, 3, padding=1)]
+        for stride, (before, after) in zip(strides, pairwise(_widths(width, d_model, len(strides))[::-1]), strict=True):
+            layers += [self._norm(before), nn.GELU(), _strided(nn.ConvTranspose1d, before, after, stride)]
+        return nn.Sequential(*layers)
+
+    def _norm(self, width: int) -> nn.Module:
+        return nn.BatchNorm1d(width) if self.batch_norm else nn.Identity()
+
+
 class VQVAEBackbone(nn.Module):
     """The encoder: signals `(batch, n_channels, length)` -> tokens `(batch, n_tokens, d_model)`, not quantised.
 
     Any length will do; one that is no multiple of `wave_length` is padded at its end with the last sample.
-    The S4D blocks have `width` channels and a step for every `stride` samples; from there to tokens, `bridge`:
-    "conv1d", strided convolutions with a factor 2 (or the next prime) each, or "mlp", one linear map and
-    another on top.
+    The S4D blocks have `width` channels and a step for every `stride` samples; from there `bridge` leads to tokens.
     `s4d`: keyword arguments of `S4D`.
 
     Raises ValueError for windows shorter than one token, and for a `stride` that does not divide `wave_length`.
@@ -36,7 +73,7 @@ class VQVAEBackbone(nn.Module):
         width: int = 32,
         n_layers: int = 2,
         wave_length: int = 16,
-        bridge: str = "conv1d",
+        bridge: Bridge = Bridge(),  # noqa: B008  # it is immutable
         dropout: float = 0.0,
         normalize: str = "channel",
         s4d: dict[str, Any] | None = None,
@@ -56,7 +93,7 @@ class VQVAEBackbone(nn.Module):
         self.input_norm = InputNorm(n_channels, normalize)
         self.enter = _strided(nn.Conv1d, n_channels, width, stride)
         self.blocks = nn.ModuleList(S4DBlock(width, dropout, S4D(width, **(s4d or {}))) for _ in range(n_layers))
-        self.down = _bridge_down(width, d_model, wave_length // stride, bridge)
+        self.down = bridge.down(width, d_model, wave_length // stride)
         self.layer_widths = (*[width] * n_layers, d_model)
 
     def scale(self, signals: Tensor) -> Tensor:
@@ -96,12 +133,12 @@ class Decoder(nn.Module):
         n_layers: int,
         wave_length: int,
         stride: int,
-        bridge: str,
+        bridge: Bridge,
         dropout: float,
         s4d: dict[str, Any],
     ) -> None:
         super().__init__()
-        self.up = _bridge_up(d_model, width, wave_length // stride, bridge)
+        self.up = bridge.up(d_model, width, wave_length // stride)
         self.blocks = nn.Sequential(*(S4DBlock(width, dropout, S4D(width, **s4d)) for _ in range(n_layers)))
         self.smooth = nn.Conv1d(width, width, 5, padding=2)
         self.project = _strided(nn.ConvTranspose1d, width, n_channels, stride)
@@ -132,7 +169,7 @@ class VQVAE(nn.Module):
         backbone: VQVAEBackbone,
         quantizer: Quantizer,
         n_layers: int = 2,
-        bridge: str = "conv1d",
+        bridge: Bridge = Bridge(),  # noqa: B008  # it is immutable
         dropout: float = 0.0,
         s4d: dict[str, Any] | None = None,
         coarse: int = 1,
@@ -157,8 +194,8 @@ class VQVAE(nn.Module):
         if coarse > 1:
             assert coarse_quantizer is not None
             self.coarse_quantizer = coarse_quantizer
-            self.coarse_down = _bridge_down(d_model, d_model, coarse, "conv1d")
-            self.coarse_up = _bridge_up(d_model, d_model, coarse, "conv1d")
+            self.coarse_down = bridge.down(d_model, d_model, coarse)
+            self.coarse_up = bridge.up(d_model, d_model, coarse)
 
     def forward(self, signals: Tensor, noise: float = 0.0, mask_ratio: float = 0.0) -> Reconstruction:
         """Encode, quantise and decode; noise (in deviations) and masked tokens disturb the input alone."""
@@ -232,35 +269,6 @@ def _factors(n: int) -> list[int]:
 def _widths(narrow: int, wide: int, n_stages: int) -> list[int]:
     """Widths from `narrow` to `wide` in n equal ratios."""
     return [round(narrow * (wide / narrow) ** (i / n_stages)) for i in range(n_stages + 1)]
-
-
-def _bridge_down(width: int, d_model: int, factor: int, kind: str) -> nn.Sequential:
-    if kind == "mlp":
-        return nn.Sequential(
-            nn.BatchNorm1d(width),
-            nn.Conv1d(width, d_model, factor, stride=factor),
-            nn.GELU(),
-            nn.Conv1d(d_model, d_model, 1),
-        )
-    if kind != "conv1d":
-        raise ValueError(f"bridge must be 'conv1d' or 'mlp', not {kind!r}")
-    strides = _factors(factor)
-    layers: list[nn.Module] = []
-    for stride, (before, after) in zip(strides, pairwise(_widths(width, d_model, len(strides))), strict=True):
-        layers += [nn.BatchNorm1d(before), _strided(nn.Conv1d, before, after, stride), nn.GELU()]
-    return nn.Sequential(*layers, nn.Conv1d(d_model, d_model, 1))
-
-
-def _bridge_up(d_model: int, width: int, factor: int, kind: str) -> nn.Sequential:
-    if kind == "mlp":
-        return nn.Sequential(
-            nn.Conv1d(d_model, d_model, 1), nn.GELU(), nn.ConvTranspose1d(d_model, width, factor, stride=factor)
-        )
-    strides = _factors(factor)[::-1]
-    layers: list[nn.Module] = [nn.Conv1d(d_model, d_model, 3, padding=1)]
-    for stride, (before, after) in zip(strides, pairwise(_widths(width, d_model, len(strides))[::-1]), strict=True):
-        layers += [nn.BatchNorm1d(before), nn.GELU(), _strided(nn.ConvTranspose1d, before, after, stride)]
-    return nn.Sequential(*layers)
 
 
 def _strided(

@@ -115,6 +115,8 @@ def test_chosen_channels_in_the_order_named() -> None:
     rows = np.array([2, 0])
     np.testing.assert_array_equal(chosen.read(rows), data.signals[rows][:, ::-1])
     assert data.with_channels(["ppg"]).read(rows).shape == (2, 1, data.info.length)
+    assert chosen.with_channels(["ecg"]).info.channels == ("ecg",)
+    np.testing.assert_array_equal(chosen.with_channels(["ecg"]).read(rows), data.signals[rows][:, :1])
     assert data.with_channels([]) is data
     with pytest.raises(DataError, match=r"no channel eeg, emg; it has ecg, ppg"):
         data.with_channels(["eeg", "ecg", "emg"])

@@ -81,3 +81,13 @@ def test_missing_samples_are_refused_or_filled() -> None:
     check_missing(data, "zero")
     filled = View(data, np.array([3]), None, "zero", data.info.sampling_rate, data.info.length).read(slice(None))
     assert filled[0, 0, 5] == 0
+
+
+def test_drawn_channels_are_channels_of_the_same_window() -> None:
+    source = view()
+    batch = next(iter(Batches(source, 48, draw_channel=True).shuffled(streams)))
+    order = streams("order").permutation(48)
+    assert batch.inputs.shape == (48, 1, source.length)
+    matches = (batch.inputs == source.dataset.signals[order]).all(axis=-1)
+    assert matches.any(axis=1).all()
+    assert 10 < matches[:, 0].sum() < 38

@@ -4,19 +4,19 @@ import pytest
 import torch
 
 from ssl_bio.models.quantizer import Quantizer
-from ssl_bio.models.vqvae import VQVAE, FrozenCodes, VQVAEBackbone
+from ssl_bio.models.vqvae import VQVAE, Bridge, FrozenCodes, VQVAEBackbone
 
 S4D = {"d_state": 8, "bidirectional": True}
 
 
 def model(length: int = 64, wave_length: int = 8, bridge: str = "conv1d", coarse: int = 1) -> VQVAE:
     torch.manual_seed(0)
-    backbone = VQVAEBackbone(2, length, 16, 8, 1, wave_length, bridge, s4d=S4D)
+    backbone = VQVAEBackbone(2, length, 16, 8, 1, wave_length, Bridge(bridge), s4d=S4D)
     coarse_quantizer = Quantizer(16, 8) if coarse > 1 else None
-    return VQVAE(backbone, Quantizer(16, 32), 1, bridge, 0.0, S4D, coarse, coarse_quantizer)
+    return VQVAE(backbone, Quantizer(16, 32), 1, Bridge(bridge), 0.0, S4D, coarse, coarse_quantizer)
 
 
-@pytest.mark.parametrize("bridge", ["conv1d", "mlp"])
+@pytest.mark.parametrize("bridge", ["conv1d", "linear", "mlp"])
 @pytest.mark.parametrize(("length", "wave_length", "n_tokens"), [(64, 8, 8), (61, 8, 8), (90, 15, 6), (64, 1, 64)])
 def test_every_length_comes_back(bridge: str, length: int, wave_length: int, n_tokens: int) -> None:
     whole = model(length, wave_length, bridge)
@@ -78,7 +78,7 @@ def test_what_cannot_be_built() -> None:
     with pytest.raises(ValueError, match="window"):
         VQVAEBackbone(1, 64, normalize="window")
     with pytest.raises(ValueError, match="bridge"):
-        VQVAEBackbone(1, 64, bridge="rope")
+        VQVAEBackbone(1, 64, bridge=Bridge("rope"))
 
 
 def test_frozen_codes_never_train() -> None:
