@@ -69,7 +69,8 @@ class S4DKernel(nn.Module):
     def forward(self, length: int) -> Tensor:
         """The first `length` samples of the kernels, `(n_channels, length)`.
 
-        In evaluation without gradients the last one is kept and given again while no parameter has changed.
+        In evaluation without gradients the last one is kept and given again, until a parameter's version or the
+        mode changes (fused optimisers change weights without a new version, but not between two evaluations).
         """
         if self.training or torch.is_grad_enabled():
             return self._kernel(length)
@@ -77,6 +78,11 @@ class S4DKernel(nn.Module):
         if self._cached is None or self._cached[0] != state:
             self._cached = (state, self._kernel(length))
         return self._cached[1]
+
+    def train(self, mode: bool = True) -> "S4DKernel":
+        """Drop the kept kernel."""
+        self._cached = None
+        return super().train(mode)
 
     def _kernel(self, length: int) -> Tensor:
         # A^(a S + b) = A^(a S) A^b: the Vandermonde product becomes a product of two thin matrices, and

@@ -143,3 +143,17 @@ def test_block_keeps_shape_at_odd_lengths() -> None:
     block = S4DBlock(4, 0.1, S4D(4, 8, bidirectional=True))
     for length in (1, 2, 33):
         assert block(torch.randn(3, 4, length)).shape == (3, 4, length)
+
+
+def test_kept_kernel_is_dropped_by_training() -> None:
+    """The fused optimiser changes weights without counting it as a new version."""
+    kernel = S4DKernel(2, 8)
+    optimizer = torch.optim.AdamW(kernel.parameters(), lr=0.1, fused=True)
+    with torch.no_grad():
+        before = kernel.eval()(30)
+    kernel.train()(30).square().sum().backward()
+    optimizer.step()
+    with torch.no_grad():
+        after, fresh = kernel.eval()(30), kernel.train()(30)
+    assert torch.equal(after, fresh)
+    assert not torch.equal(after, before)
