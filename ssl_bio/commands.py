@@ -205,10 +205,8 @@ def _newest_start(wishes: Wishes, written: Written | None) -> Checkpoint | None:
 
 
 def _job(wishes: Wishes, written: Written | None, start: Checkpoint | None) -> Job:
-    layers = [resolve.from_checkpoint(start.facts)] if start else []
-    if written:
-        layers.append(written)
-    resolved = resolve.resolve([*layers, wishes.overrides])
+    above = [layer for layer in (written, wishes.overrides) if layer]
+    resolved = resolve.resolve([*([resolve.from_checkpoint(start.facts, above)] if start else []), *above])
     if resolved.recipe.finetune.mode not in ("full", "linear-probe"):
         return Job(None, resolved)
     if start:

@@ -76,9 +76,14 @@ def resolve(layers: Sequence[Written]) -> Resolved:
     return Resolved(recipe, kept)
 
 
-def from_checkpoint(facts: Facts) -> Written:
-    """A checkpoint's recipe as a layer under a recipe."""
-    return Written(facts.recipe, CHECKPOINT)
+def from_checkpoint(facts: Facts, above: Sequence[Written] = ()) -> Written:
+    """A checkpoint's recipe as a layer under others. Where those name another dataset, what it says of its own
+    (channels, windows, target, splits) does not carry over; the scaling of its input does."""
+    data = facts.recipe["data"]
+    named = [flatten(layer.values).get("data.dataset", data["dataset"]) for layer in above]
+    if all(dataset == data["dataset"] for dataset in named):
+        return Written(facts.recipe, CHECKPOINT)
+    return Written({**facts.recipe, "data": {"normalize": data["normalize"]}}, CHECKPOINT)
 
 
 def check_architecture(facts: Facts, resolved: Resolved) -> None:

@@ -80,3 +80,13 @@ def test_dataset_fills_in_the_target_and_refuses_what_it_lacks() -> None:
         resolve.with_dataset(resolve.resolve([written("x", data={"target": "mood"})]), info)
     with pytest.raises(DataError, match="it has subject"):
         resolve.with_dataset(resolve.resolve([written("x", data={"validation": "overlapping"})]), info)
+
+
+def test_another_dataset_leaves_the_checkpoints_own_behind() -> None:
+    written = recipe.check({"data": {"dataset": "mitdb", "channels": ["lead_1"], "normalize": "channel"}}, "theirs")
+    theirs = facts(recipe=resolve.resolve([written]).recipe.model_dump(mode="json"))
+    mine = Written({"data": {"dataset": "cinc2017"}}, "mine")
+    data = resolve.resolve([resolve.from_checkpoint(theirs, [mine]), mine]).recipe.data
+    assert (data.dataset, data.channels, data.normalize) == ("cinc2017", [], "channel")
+    data = resolve.resolve([resolve.from_checkpoint(theirs, [Written({}, "mine")])]).recipe.data
+    assert (data.dataset, data.channels) == ("mitdb", ["lead_1"])
