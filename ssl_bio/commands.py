@@ -67,7 +67,9 @@ def pretrain(wishes: Wishes) -> RunFolder:
     task = build.pretext_task(plan, backbone)
     learn.check_pretext(plan, data)
     if plan.model.codewords:
-        _say_other_splits("the run in model.codewords", load(Path(plan.model.codewords)).facts, plan, data)
+        codewords = load(Path(plan.model.codewords)).facts
+        build.check_fit(codewords, data.info)
+        _say_other_splits("the run in model.codewords", codewords, plan)
     run.claim("pretrain", wishes.resume, wishes.overwrite)
     _announce("pretrain", run, resolved, data, wishes.recipe or DEFAULT_RECIPE)
     _say_padding(backbone)
@@ -149,7 +151,7 @@ def _finetune_one(wishes: Wishes, job: Job, run: RunFolder, device: torch.device
     build.fit_input_scaling(backbone, data, plan)
     if start:
         build.check_fit(start.facts, data.info)
-        _say_other_splits("the pretrained backbone", start.facts, plan, data)
+        _say_other_splits("the pretrained backbone", start.facts, plan)
         build.load_into(backbone, start, build.BACKBONE)
     classes = build.class_names(data, plan.data.target)
     model = build.classifier(plan, backbone, len(classes))
@@ -298,10 +300,10 @@ def _say_padding(backbone: nn.Module) -> None:
         warn(f"windows are padded by {padding} samples to {getattr(backbone, 'n_tokens', 0)} whole tokens")
 
 
-def _say_other_splits(what: str, theirs: Facts, plan: Recipe, data: PreparedDataset) -> None:
+def _say_other_splits(what: str, theirs: Facts, plan: Recipe) -> None:
     """Warn when something learnt from the same people under another division into training and test."""
     scheme = theirs.recipe["data"]["validation"]
-    if theirs.dataset == data.info.name and scheme != plan.data.validation:
+    if theirs.recipe["data"]["dataset"] == plan.data.dataset and scheme != plan.data.validation:
         warn(
             f"{what} learnt under split scheme {scheme!r}, this run is judged under {plan.data.validation!r}: "
             "it may have seen signals (no labels) of the test people"

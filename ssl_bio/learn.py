@@ -58,7 +58,8 @@ def pretext(plan: Recipe, data: PreparedDataset, task: Task, backbone: nn.Module
     monitor = {"last": "", "probe": "probe_accuracy", "val_loss": "val_loss"}[settings.select]
     loop = _loop(settings, plan.seed, monitor)
     watchers = []
-    if settings.fit_on == "train" and (settings.select == "val_loss" or isinstance(task, VQVAETask)):
+    held_out = len(build.pretraining_view(data, plan, "val"))
+    if held_out and settings.fit_on == "train" and (settings.select == "val_loss" or isinstance(task, VQVAETask)):
         watchers.append(_holding_out(plan, data, task, place.device))
     if settings.select == "probe" or settings.probe_every:
         watchers.append(_probing(plan, data, backbone, place.device))
@@ -110,13 +111,20 @@ def check_pretext(plan: Recipe, data: PreparedDataset) -> None:
     """Raise what pretraining would stumble over later: an augmentation that the channels do not allow, a
     probe without classes or without a class in training."""
     settings = plan.pretrain
-    if data.with_channels(settings.draw_channels) is not data and len(data.info.channels) > 1:
+    data.with_channels(settings.draw_channels)
+    if settings.draw_channels and len(data.info.channels) > 1:
         raise RecipeError("pretrain.draw_channels shows one channel at a time: name one in data.channels")
     check_augmentations(settings.augment, len(data.info.channels))
     if settings.select == "val_loss" and settings.fit_on != "train":
         raise RecipeError(
             'pretrain.select "val_loss" chooses by the windows of validation: set pretrain.fit_on to "train"'
         )
+    if not len(build.pretraining_view(data, plan, settings.fit_on)):
+        raise DataError(f"dataset {data.info.name} has no window in pretrain.fit_on {settings.fit_on!r}")
+    if settings.select == "val_loss" and settings.pretext == "contrast":
+        raise RecipeError('pretrain.select "val_loss" needs a pretext task of single windows, not "contrast"')
+    if settings.select == "val_loss" and not len(build.pretraining_view(data, plan, "val")):
+        raise DataError(f"dataset {data.info.name} has no window in split 'val' for pretrain.select \"val_loss\"")
     if plan.pretrain.probe_every or plan.pretrain.select == "probe":
         everything = plan.finetune.model_copy(update={"label_fraction": 1.0})
         build.training_rows(data, plan.model_copy(update={"finetune": everything}), "train")
@@ -225,7 +233,7 @@ def _guard_codes(settings: PretrainSection, figures: Figures, history: History) 
         return {}
     before = history[-1].get("low_use_epochs", 0.0) if history else 0.0
     low = before + 1 if used < settings.collapse_share else 0.0
-    if low >= settings.collapse_epochs:
+    if low == settings.collapse_epochs:
         warn(
             f"epoch {len(history) + 1}: validation uses {used:.0%} of the codes, under "
             f"{settings.collapse_share:.0%} for {low:g} epochs: the codebook collapses. A lower "

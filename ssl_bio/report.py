@@ -60,14 +60,14 @@ def _reconstructions(
     figure = Figure(figsize=(9, 1.7 * len(originals)), layout="constrained")
     time = np.arange(originals.shape[-1]) / sampling_rate
     for axes, original, output in zip(figure.subplots(len(originals), sharex=True), originals, outputs, strict=True):
-        error = float(np.square(original - output).mean())
+        error = float(np.square(original[0] - output[0]).mean())
         axes.plot(time, original[0], color="0.55", linewidth=1.4, label="original")
         axes.plot(time, output[0], color="tab:red", linewidth=0.9, label="reconstruction")
         axes.set_title(f"MSE {error:.4f}", fontsize=8, loc="right")
         axes.margins(x=0)
     figure.axes[0].legend(loc="upper left", fontsize=8, ncols=2)
     figure.axes[-1].set_xlabel(f"time in s ({split} windows, first channel)")
-    figure.supylabel("standardised signal")
+    figure.supylabel("signal as the network sees it")
     return figure
 
 

@@ -66,7 +66,8 @@ class QuantizerSection(Section):
     cosine: bool = False
     groups: Count = 1
     levels: Count = 1  # residual quantisation: each level codes what the one before left over
-    fsq_levels: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)] = [8, 8, 8]
+    # "fsq" has these steps in each dimension, and no other key of this section.
+    fsq_levels: Annotated[list[Annotated[int, Field(ge=3)]], Field(min_length=1, max_length=6)] = [8, 8, 8]
     decay: Share = 0.99  # of the moving averages
     commitment: NonNegative = 0.25
     kmeans_init: bool = True

@@ -21,15 +21,17 @@ class Source(NamedTuple):
     homepage: str
 
 
+_READY = (
+    "data.sampling_rate, window, stride, highpass, standardize: this dataset's windows come ready cut; leave them out"
+)
+
+
 def _read_ready(read: Callable[[Path], Recording]) -> Callable[[Path, ReadOptions], Recording]:
     """A reader of windows that the publisher has cut."""
 
     def reader(source: Path, options: ReadOptions) -> Recording:
         if options != ReadOptions():
-            raise DataError(
-                "data.sampling_rate, window, stride, highpass and standardize: this publisher's windows come ready "
-                "cut; leave them out"
-            )
+            raise DataError(_READY)
         return read(source)
 
     return reader
@@ -57,9 +59,11 @@ def dataset(section: DataSection) -> PreparedDataset:
 
 def _found(section: DataSection) -> PreparedDataset:
     root, name = store.data_root(section.root), section.dataset
+    options = read_options(section)
+    if options != ReadOptions() and name in ("synthetic", "har"):
+        raise DataError(_READY)
     if name == "synthetic":
         return _synthetic(root, section)
-    options = read_options(section)
     folder = root / options.folder(name)
     if store.is_prepared(folder):
         return store.open_dataset(folder)

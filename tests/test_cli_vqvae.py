@@ -138,7 +138,9 @@ def test_lost_loss_stops_the_run_and_keeps_the_state(recipe_file: str) -> None:
         (["model.quantizer.codebok_size=4"], "did you mean model.quantizer.codebook_size?"),
         (["pretrain.select=val_loss", "pretrain.fit_on=train+val"], 'set pretrain.fit_on to "train"'),
         (['pretrain.draw_channels=["eeg"]'], "no channel eeg; it has ecg, ppg"),
-        (['pretrain.draw_channels=["ecg"]', "data.channels=[]"], "name one in data.channels"),
+        (['pretrain.draw_channels=["ecg", "ppg"]', "data.channels=[]"], "name one in data.channels"),
+        (["data.window=2.0"], "windows come ready cut"),
+        (["model.quantizer.fsq_levels=[2, 2]"], "fsq_levels.0 must be greater than or equal to 3"),
         (["pretrain.pretext=contrast"], "do not go together"),
     ],
 )

@@ -6,6 +6,7 @@ that touches a gap is dropped, and a lead that stays silent becomes zeros; both 
 """
 
 import csv
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,10 +37,11 @@ CINC_DEFAULTS = ReadOptions(sampling_rate=300.0, window=61.0, stride=0.0, highpa
 
 MITDB_SCHEMES = {
     "subject": "records 100-115 train, 116-119 and 121-124 validate, 200-234 test",
-    "interpatient": "DS2 of de Chazal et al. 2004 tests, of DS1 114-119 validate; paced records are left out",
+    "interpatient": "DS2 of de Chazal et al. 2004 without 202 (a person of DS1) tests, of DS1 114-119 validate",
 }
+_MITDB_NAME = re.compile(r"\d{3}")
 _DS1 = (101, 106, 108, 109, 112, 114, 115, 116, 118, 119, 122, 124, 201, 203, 205, 207, 208, 209, 215, 220, 223, 230)
-_DS2 = (100, 103, 105, 111, 113, 117, 121, 123, 200, 202, 210, 212, 213, 214, 219, 221, 222, 228, 231, 232, 233, 234)
+_DS2 = (100, 103, 105, 111, 113, 117, 121, 123, 200, 210, 212, 213, 214, 219, 221, 222, 228, 231, 232, 233, 234)
 _DS1_VALIDATION = (114, 115, 116, 118, 119)
 # 201 and 202 are two records of one person.
 _PERSON = {"202": "201"}
@@ -76,7 +78,10 @@ def read_mitdb(source: Path, options: ReadOptions) -> Recording:
     options = options.over(MITDB_DEFAULTS)
     windows = _Windows(options)
     with unpacked(source, (".dat", ".hea", ".atr")) as folder:
-        names = _record_names(source, folder, ".atr")
+        # The publisher's folder also holds a superseded annotation (102-0) and extracts of records (x_mitdb).
+        names = [path for path in _record_names(source, folder, ".hea", ".dat") if _MITDB_NAME.fullmatch(path.name)]
+        if not names:
+            raise DataError(f"{source}: no record 100 to 234 inside: not this database")
         with progress("reading records", len(names)) as tick:
             for done, path in enumerate(names, 1):
                 record = _read_record(path, with_beats=True)
@@ -115,13 +120,13 @@ def read_cinc2017(source: Path, options: ReadOptions) -> Recording:
     `data.stride` a record gives a window every so many seconds. Records carry no patient, so splits of 80 /
     10 / 10 are stratified by record.
 
-    Raises DataError for a record without a label, a label without a file in a complete archive, or a broken file.
+    Raises DataError for a record without a label, a broken table of labels, or a broken file.
     """
     options = options.over(CINC_DEFAULTS)
     windows = _Windows(options)
     with unpacked(source, (".mat", ".hea", "REFERENCE")) as folder:
         labels = _cinc_labels(source, folder)
-        paths = _record_names(source, folder, ".mat")
+        paths = _record_names(source, folder, ".mat", ".hea")
         with progress("reading records", len(paths)) as tick:
             for done, path in enumerate(paths, 1):
                 if path.name not in labels:
@@ -152,6 +157,12 @@ class _Windows:
         self.length = round(options.window * options.sampling_rate)
         if self.length < 1:
             raise DataError(f"data.window: {options.window:g} s hold no sample at {options.sampling_rate:g} Hz")
+        if options.stride < 0:
+            raise DataError(f"data.stride: {options.stride:g} s leads backwards; 0 takes one window a record")
+        if not 0 <= options.highpass < options.sampling_rate / 2:
+            raise DataError(
+                f"data.highpass: {options.highpass:g} Hz is not between 0 and half of {options.sampling_rate:g} Hz"
+            )
         self.signals: list[Signals] = []
         self.beats: list[NDArray[np.int8]] = []
         self.names: list[str] = []
@@ -162,17 +173,22 @@ class _Windows:
         """Treat a record and cut it."""
         options, rate = self.options, self.options.sampling_rate
         missing = ~np.isfinite(record.signals)
-        signals = resample(_bridged(record.signals, missing), record.sampling_rate, rate)
+        bridged = _bridged(record.signals, missing)
+        silent = np.ptp(bridged, axis=1, keepdims=True) == 0
+        self.silent += [record.name] * int(silent.any())
+        # The filter pads with zeros: around the mean that leaves no step at the ends.
+        mean = bridged.mean(axis=1, keepdims=True)
+        signals = resample(bridged - mean, record.sampling_rate, rate) + mean
         n = signals.shape[1]
         gap = np.zeros(n, bool)
         touched = np.flatnonzero(missing.any(axis=0)) * rate / record.sampling_rate
         gap[np.minimum(touched.astype(int), n - 1)] = True
         if options.highpass:
             signals = highpass(signals, options.highpass, rate)
-        spread = signals.std(axis=1, keepdims=True)
-        self.silent += [record.name] * int((spread == 0).any())
         if options.standardize == "record":
+            spread = signals.std(axis=1, keepdims=True)
             signals = (signals - signals.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
+        signals = np.where(silent, 0, signals)
         codes = np.zeros(n, np.int8)
         at = np.round(record.beats[:, 0] * rate / record.sampling_rate).astype(int)
         inside = at < n
@@ -237,15 +253,14 @@ def _read_record(path: Path, with_beats: bool) -> Record:
     return Record(path.name, record.p_signal.T.astype(np.float64), float(record.fs), beats)
 
 
-def _record_names(source: Path, folder: Path, suffix: str) -> list[Path]:
-    """Paths without suffix of all records that have a file with this one."""
+def _record_names(source: Path, folder: Path, suffix: str, partner: str) -> list[Path]:
+    """Paths without suffix of all records that have a file with this one; each must have the partner, too."""
     found = sorted(path.with_suffix("") for path in folder.rglob(f"*{suffix}"))
     if not found:
         raise DataError(f"{source}: no *{suffix} file inside: not this database")
     for path in found:
-        for wanted in (".hea",) if suffix == ".mat" else (".hea", ".dat"):
-            if not path.with_suffix(wanted).is_file():
-                raise DataError(f"{source}: record {path.name} has no {wanted} file")
+        if not path.with_suffix(partner).is_file():
+            raise DataError(f"{source}: record {path.name} has no {partner} file")
     return found
 
 

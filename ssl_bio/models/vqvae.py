@@ -233,7 +233,6 @@ class FrozenCodes(nn.Module):
         super().__init__()
         self.vqvae = vqvae.requires_grad_(False).eval()
         self.vocab_size = vqvae.quantizer.codebook_size
-        self.n_tokens = vqvae.backbone.n_tokens
 
     def train(self, mode: bool = True) -> "FrozenCodes":
         """Stay in evaluation mode."""

@@ -28,7 +28,7 @@ def write_mitdb(folder: Path, gap: slice | None = None) -> Path:
         if gap and name == "100":
             signals[gap] = np.nan
         if name == "116":
-            signals[:, 1] = 0.0
+            signals[:, 1] = 0.3
         at = np.round(np.arange(0.5, 7, 0.8) * RATE).astype(int)
         symbols = ["N"] * len(at)
         symbols[1] = "+"  # a change of rhythm, no beat
@@ -37,6 +37,10 @@ def write_mitdb(folder: Path, gap: slice | None = None) -> Path:
         with quiet_wfdb() as wfdb:
             wfdb.wrsamp(name, RATE, ["mV", "mV"], ["MLII", "V1"], signals, fmt=["212", "212"], write_dir=str(folder))
             wfdb.wrann(name, "atr", at, symbols, write_dir=str(folder))
+    (folder / "102-0.atr").write_bytes(b"superseded")  # as in the publisher's folder
+    (folder / "x_mitdb").mkdir()
+    for suffix in (".hea", ".dat", ".atr"):
+        (folder / "x_mitdb" / f"x_100{suffix}").write_bytes(b"an extract")
     return folder
 
 
@@ -95,19 +99,19 @@ def test_windows_that_touch_a_gap_are_left_out(tmp_path: Path) -> None:
 def test_mitdb_from_a_zip(tmp_path: Path) -> None:
     folder = write_mitdb(tmp_path / "mitdb")
     with zipfile.ZipFile(tmp_path / "m.zip", "w") as file:
-        for path in folder.iterdir():
-            file.write(path, f"mit-bih/{path.name}")
+        for path in folder.rglob("*.*"):
+            file.write(path, f"mit-bih/{path.relative_to(folder)}")
     np.testing.assert_array_equal(
         read_mitdb(tmp_path / "m.zip", RAW).signals, read_mitdb(tmp_path / "mitdb", RAW).signals
     )
 
 
 @pytest.mark.parametrize(
-    ("victim", "message"), [("100.dat", r"record 100 has no \.dat"), ("*.atr", r"no \*\.atr file")]
+    ("victim", "message"), [("100.dat", r"record 100 has no \.dat"), ("*.hea", r"no \*\.hea file")]
 )
 def test_missing_files_are_named(tmp_path: Path, victim: str, message: str) -> None:
     folder = write_mitdb(tmp_path / "mitdb")
-    for path in folder.glob(victim):
+    for path in folder.rglob(victim):
         path.unlink()
     with pytest.raises(DataError, match=message):
         read_mitdb(folder, RAW)
@@ -155,6 +159,19 @@ def test_cinc_bad_labels(tmp_path: Path) -> None:
     table.unlink()
     with pytest.raises(DataError, match=r"no REFERENCE-v3\.csv"):
         read_cinc2017(folder, ReadOptions())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (ReadOptions(window=0.001), "hold no sample"),
+        (ReadOptions(stride=-0.5), "leads backwards"),
+        (ReadOptions(highpass=70), "not between 0 and half of 125 Hz"),
+    ],
+)
+def test_cuts_that_cannot_be(tmp_path: Path, options: ReadOptions, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_mitdb(tmp_path, options)
 
 
 def test_options_name_the_folder() -> None:

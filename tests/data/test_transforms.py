@@ -83,6 +83,12 @@ def test_conform_resamples_and_cuts_the_middle() -> None:
         transforms.conform(slow, 100, 25, 128)
 
 
+def test_stretch_stays_inside_the_window() -> None:
+    wave = np.sin(np.arange(50, dtype=np.float32))[None, None].repeat(200, axis=0)
+    for strength in (1.0, 3.0, 10.0):
+        assert np.abs(transforms.stretch(wave, np.random.default_rng(0), strength)).max() <= 1
+
+
 def test_highpass_takes_away_wander_and_keeps_the_beat() -> None:
     time = np.arange(2000) / 125
     wander, beat = np.sin(2 * np.pi * 0.05 * time), np.sin(2 * np.pi * 8 * time)
