@@ -1,7 +1,9 @@
-"""The plain answer to the VQ-VAE's figures: k-means words on raw patches of the same recordings.
+"""The plain answer to the VQ-VAE's figures, beside ours: k-means words on raw patches of the same recordings.
 
 Run: make bench, with mitdb prepared (`ssl-bio data prepare mitdb --from ...`).
 """
+
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
 
 from ssl_bio import metrics, recipe, resolve, sources
+from ssl_bio.checkpoint import RunFolder
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.errors import DataError
 from ssl_bio.terminal import note, table
@@ -31,13 +34,31 @@ def main() -> None:
         counts = torch.bincount(torch.from_numpy(codes).long(), minlength=n_words).float()
         rows.append(
             [
-                split,
+                f"k-means, {split}",
                 f"{np.square(patches - words.cluster_centers_[codes]).mean():.4f}",
                 f"{metrics.perplexity(counts):.0f}",
                 f"{metrics.codes_used(counts):.1%}",
             ]
         )
-    table(f"k-means, {n_words} words on patches of {length} samples", ["", "MSE", "perplexity", "words used"], rows)
+    rows += _ours(Path("checkpoints") / plan.name / "pretrain-seed0")
+    table(f"{n_words} words, one for {length} samples", ["", "MSE", "perplexity", "words used"], rows)
+
+
+def _ours(folder: Path) -> list[list[str]]:
+    """The figures of a finished run of the recipe, if there is one here."""
+    if not RunFolder(folder).complete:
+        note(f"no finished run in {folder} to stand beside it (ssl-bio pretrain --recipe ecg-vqvae.toml)")
+        return []
+    figures = RunFolder(folder).load().facts.metrics
+    return [
+        [
+            f"ssl-bio, {split}",
+            f"{figures[f'{prefix}mse']:.4f}",
+            f"{figures[f'{prefix}perplexity']:.0f}",
+            f"{figures[f'{prefix}codes_used']:.1%}",
+        ]
+        for split, prefix in (("train, augmented", ""), ("val", "val_"))
+    ]
 
 
 def _patches(data: PreparedDataset, rows: NDArray[np.int64], length: int) -> NDArray[np.float32]:
