@@ -26,14 +26,16 @@ def list_data(root: str) -> None:
     table(f"datasets (prepared ones live in {home})", ["name", "what", "prepared", "fingerprint"], rows)
 
 
-def prepare_data(name: str, origin: str, root: str, recipe_name: str, overrides: list[str]) -> PreparedDataset:
+def prepare_data(
+    name: str, origin: str, root: str, recipe_name: str, overrides: list[str], max_skipped: float
+) -> PreparedDataset:
     """Prepare a dataset from the publisher's files, cut as a recipe says, and tell what came of it."""
     layers = [recipe.load(recipe_name)] if recipe_name else []
     plan = resolve.resolve([*layers, recipe.parse_overrides(overrides)]).recipe
     if recipe_name and plan.data.dataset != name:
         raise RecipeError(f"{recipe_name} is about dataset {plan.data.dataset}, not {name}")
     home = store.data_root(root or plan.data.root)
-    data = sources.prepare(name, origin, home, sources.read_options(plan.data))
+    data = sources.prepare(name, origin, home, sources.read_options(plan.data), max_skipped)
     note(f"prepared {name} in {data.folder}")
     _describe(data)
     return data

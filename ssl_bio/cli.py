@@ -206,9 +206,12 @@ def data_prepare(
         str, typer.Option("--recipe", metavar="FILE", help="Cut recordings as this recipe's [data] says.")
     ] = "",
     overrides: SetOption = None,
+    max_skipped: Annotated[
+        float, typer.Option("--max-skipped", min=0, max=1, help="Share of broken records that may be left out.")
+    ] = 0.05,
     root: RootOption = "",
 ) -> None:
-    """Read a publisher's files once into the memory-mapped store.
+    """Read a publisher's files once into the memory-mapped store; interrupted, the same command goes on.
 
     Examples:
 
@@ -218,7 +221,7 @@ def data_prepare(
     """
     from ssl_bio import catalogue
 
-    catalogue.prepare_data(name, origin, root, recipe_name, overrides or [])
+    catalogue.prepare_data(name, origin, root, recipe_name, overrides or [], max_skipped)
 
 
 @data_app.command("check")

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ssl_bio.data import archive, har, physionet, store, synthetic
-from ssl_bio.data.store import PreparedDataset, ReadOptions, Recording
+from ssl_bio.data import archive, convert, har, physionet, store, synthetic
+from ssl_bio.data.archive import Files
+from ssl_bio.data.convert import MAX_SKIPPED, Conversion
+from ssl_bio.data.store import PreparedDataset, ReadOptions
 from ssl_bio.errors import DataError
 from ssl_bio.schema import DataSection, Recipe
 from ssl_bio.terminal import note
@@ -15,30 +17,14 @@ class Source(NamedTuple):
     """A publisher's dataset: how to read it and where it comes from."""
 
     title: str
-    read: Callable[[Path, ReadOptions], Recording]
+    read: Callable[[Files, ReadOptions], Conversion]
     url: str
     sha256: str  # of what the address gives; empty: the publisher names none
     homepage: str
 
 
-_READY = (
-    "data.sampling_rate, window, stride, highpass, standardize: this dataset's windows come ready cut; leave them out"
-)
-
-
-def _read_ready(read: Callable[[Path], Recording]) -> Callable[[Path, ReadOptions], Recording]:
-    """A reader of windows that the publisher has cut."""
-
-    def reader(source: Path, options: ReadOptions) -> Recording:
-        if options != ReadOptions():
-            raise DataError(_READY)
-        return read(source)
-
-    return reader
-
-
 SOURCES: dict[str, Source] = {
-    "har": Source(har.TITLE, _read_ready(har.read), har.URL, har.SHA256, har.HOMEPAGE),
+    "har": Source(har.TITLE, har.read, har.URL, har.SHA256, har.HOMEPAGE),
     "mitdb": Source(physionet.MITDB_TITLE, physionet.read_mitdb, physionet.MITDB_URL, "", physionet.MITDB_HOMEPAGE),
     "cinc2017": Source(physionet.CINC_TITLE, physionet.read_cinc2017, physionet.CINC_URL, "", physionet.CINC_HOMEPAGE),
 }
@@ -60,9 +46,8 @@ def dataset(section: DataSection) -> PreparedDataset:
 def _found(section: DataSection) -> PreparedDataset:
     root, name = store.data_root(section.root), section.dataset
     options = read_options(section)
-    if options != ReadOptions() and name in ("synthetic", "har"):
-        raise DataError(_READY)
     if name == "synthetic":
+        options.refuse()
         return _synthetic(root, section)
     folder = root / options.folder(name)
     if store.is_prepared(folder):
@@ -79,8 +64,13 @@ def _found(section: DataSection) -> PreparedDataset:
         ) from error
 
 
-def prepare(name: str, origin: str, root: Path, options: ReadOptions) -> PreparedDataset:
-    """Prepare a published dataset from a folder, a zip or a URL, whether it was prepared before or not."""
+def prepare(
+    name: str, origin: str, root: Path, options: ReadOptions, max_skipped: float = MAX_SKIPPED
+) -> PreparedDataset:
+    """Prepare a published dataset from a folder, a zip or a URL, whether it was prepared before or not.
+
+    Of its records a share `max_skipped` may be broken; they are left out.
+    """
     source = _source(name)
     if origin.startswith(("http://", "https://")):
         checksum = source.sha256 if origin == source.url else ""
@@ -88,8 +78,7 @@ def prepare(name: str, origin: str, root: Path, options: ReadOptions) -> Prepare
     else:
         path = Path(origin).expanduser()
     folder = root / options.folder(name)
-    with store.preparing(folder):
-        return store.write(folder, source.read(path, options))
+    return _convert(folder, source, path, options, max_skipped)
 
 
 def external(name_or_path: str, run: Recipe, root: Path) -> PreparedDataset:
@@ -114,10 +103,15 @@ def _found_external(name_or_path: str, run: Recipe, root: Path) -> PreparedDatas
             f"--data {name_or_path}: neither a prepared dataset ({', '.join(prepared) or 'none is prepared'}) "
             "nor a file or folder"
         )
-    recording = _source(run.data.dataset).read(path, read_options(run.data))
     folder = root / f"{run.data.dataset}-external-{path.stem.replace(' ', '-').lower()}"
-    with store.preparing(folder):
-        return store.write(folder, recording)
+    return _convert(folder, _source(run.data.dataset), path, read_options(run.data))
+
+
+def _convert(
+    folder: Path, source: Source, path: Path, options: ReadOptions, max_skipped: float = MAX_SKIPPED
+) -> PreparedDataset:
+    with store.preparing(folder), archive.opened(path) as files:
+        return convert.convert(folder, source.read(files, options), max_skipped)
 
 
 def _source(name: str) -> Source:
@@ -138,4 +132,4 @@ def _synthetic(root: Path, section: DataSection) -> PreparedDataset:
     with store.preparing(folder):
         if store.is_prepared(folder):
             return store.open_dataset(folder)
-        return store.write(folder, synthetic.generate(size.n_subjects, size.windows_per_subject, size.seed))
+        return convert.write(folder, synthetic.generate(size.n_subjects, size.windows_per_subject, size.seed))

@@ -1,5 +1,7 @@
 """Who wins: command line over recipe over checkpoint over defaults; the resume policy."""
 
+from pathlib import Path
+
 import pytest
 
 from ssl_bio import recipe, resolve
@@ -71,10 +73,10 @@ def test_resume_takes_more_epochs_and_keeps_the_rest() -> None:
 
 
 def test_dataset_fills_in_the_target_and_refuses_what_it_lacks() -> None:
-    from ssl_bio.data import store
+    from ssl_bio.data import convert
     from ssl_bio.data.synthetic import generate
 
-    info = store._describe("s", generate(6, 4, 0))
+    info = convert.write(Path("data/s"), generate(6, 4, 0)).info
     assert resolve.with_dataset(resolve.resolve([]), info).recipe.data.target == "rhythm"
     with pytest.raises(DataError, match="it has rhythm, heart_rate"):
         resolve.with_dataset(resolve.resolve([written("x", data={"target": "mood"})]), info)

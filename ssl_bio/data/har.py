@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssl_bio.data.archive import unpacked
-from ssl_bio.data.store import Recording, Rows, Signals, TargetInfo
+from ssl_bio.data.archive import Files
+from ssl_bio.data.convert import Conversion, Recording
+from ssl_bio.data.store import ReadOptions, Rows, Signals, TargetInfo
 from ssl_bio.errors import DataError
 from ssl_bio.terminal import progress
 
@@ -32,20 +33,20 @@ _WANTED = ("Inertial Signals/", "y_t", "subject_t", "activity_labels.txt")
 _SPLIT_SEED = 42
 
 
-def read(source: Path) -> Recording:
-    """Read the publisher's folder or zip.
+def read(files: Files, options: ReadOptions) -> Conversion:
+    """The publisher's files; their windows come ready cut.
 
     Raises DataError that names file and line when a file is missing, truncated or holds text for numbers.
     """
-    with unpacked(source, _WANTED) as folder:
-        home = _find_home(source, folder)
-        classes = _read_labels(home / "activity_labels.txt")
-        parts = [_read_part(home, part, len(classes)) for part in ("train", "test")]
+    options.refuse()
+    home = _find_home(files.source, files.fetch_all(*_WANTED))
+    classes = _read_labels(home / "activity_labels.txt")
+    parts = [_read_part(home, part, len(classes)) for part in ("train", "test")]
     signals, labels, subjects = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     n_train = len(parts[0][0])
     return Recording(
         title=TITLE,
-        source=source.name,
+        source=files.source.name,
         sampling_rate=SAMPLING_RATE,
         channels=CHANNELS,
         unit="g (accelerometer), rad/s (gyroscope)",
@@ -54,7 +55,7 @@ def read(source: Path) -> Recording:
         targets={"activity": (TargetInfo(kind="class", classes=classes), labels)},
         splits=_splits(n_train, len(signals), subjects),
         schemes=SCHEMES,
-    )
+    ).conversion()
 
 
 def _splits(n_train: int, n: int, subjects: NDArray[np.int64]) -> dict[str, dict[str, Rows]]:

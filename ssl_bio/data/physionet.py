@@ -1,8 +1,6 @@
 """PhysioNet's ECG databases in WFDB format: `mitdb` and `cinc2017`.
 
-Both are read record by record with the library wfdb: gaps bridged, resampled by a polyphase filter, high-pass
-filtered forwards and backwards, standardised by record, cut into windows, as `ReadOptions` say. A window
-that touches a gap is dropped, and a lead that stays silent becomes zeros; both are counted and told.
+Both are read record by record with the library wfdb and cut as `ReadOptions` say.
 """
 
 import csv
@@ -12,16 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bio.data.archive import unpacked
-from ssl_bio.data.store import ReadOptions, Recording, Rows, Signals, TargetInfo
-from ssl_bio.data.transforms import highpass, resample
+from ssl_bio.data.archive import Files
+from ssl_bio.data.convert import Conversion
+from ssl_bio.data.cutting import Cutter
+from ssl_bio.data.journal import Windows
+from ssl_bio.data.store import ReadOptions, Rows, Signals, TargetInfo
 from ssl_bio.errors import DataError
-from ssl_bio.terminal import note, progress, warn
 
 MITDB_TITLE = "MIT-BIH arrhythmia: two-lead ECG, half-hour records, every beat annotated"
 MITDB_URL = "https://physionet.org/static/published-projects/mitdb/mit-bih-arrhythmia-database-1.0.0.zip"
@@ -65,8 +64,8 @@ class Record(NamedTuple):
     beats: NDArray[np.int64]  # (n, 2)
 
 
-def read_mitdb(source: Path, options: ReadOptions) -> Recording:
-    """The MIT-BIH arrhythmia database (Moody and Mark 2001), from its folder or zip.
+def read_mitdb(files: Files, options: ReadOptions) -> Conversion:
+    """The MIT-BIH arrhythmia database (Moody and Mark 2001).
 
     Channels are the first and the second lead as recorded (MLII and V1 in most records, V5 and MLII in
     114). Targets: `ectopy`, the gravest beat of a window (ventricular: V, E or fusion; supraventricular: A,
@@ -76,44 +75,48 @@ def read_mitdb(source: Path, options: ReadOptions) -> Recording:
     Raises DataError that names a record that is missing a file, truncated or of another layout.
     """
     options = options.over(MITDB_DEFAULTS)
-    windows = _Windows(options)
-    with unpacked(source, (".dat", ".hea", ".atr")) as folder:
-        # The publisher's folder also holds a superseded annotation (102-0) and extracts of records (x_mitdb).
-        names = [path for path in _record_names(source, folder, ".hea", ".dat") if _MITDB_NAME.fullmatch(path.name)]
-        if not names:
-            raise DataError(f"{source}: no record 100 to 234 inside: not this database")
-        with progress("reading records", len(names)) as tick:
-            for done, path in enumerate(names, 1):
-                record = _read_record(path, with_beats=True)
-                if len(record.signals) != 2:
-                    raise DataError(f"{path.name}.hea: {len(record.signals)} leads instead of 2")
-                windows.add(record, _PERSON.get(record.name, record.name))
-                tick(done)
-    signals, subjects, beats = windows.finish(source)
-    gravest = np.array([_gravest(codes) for codes in beats])
-    return Recording(
+    cutter = Cutter(options)
+    # The publisher's folder also holds a superseded annotation (102-0) and extracts of records (x_mitdb).
+    names = [name for name in _records(files, ".hea", ".dat") if _MITDB_NAME.fullmatch(_stem(name))]
+    if not names:
+        raise DataError(f"{files.source}: no record 100 to 234 inside: not this database")
+
+    def read(name: str) -> Windows:
+        with files.borrowed(f"{name}.hea", f"{name}.dat", f"{name}.atr") as (header, *_):
+            record = read_record(header.with_suffix(""), with_beats=True)
+        if len(record.signals) != 2:
+            raise DataError(f"{record.name}.hea: {len(record.signals)} leads instead of 2")
+        cuts = cutter.cut(record.signals, record.sampling_rate)
+        beats = cuts.of_events(record.beats[:, 0] / record.sampling_rate, record.beats[:, 1].astype(np.int8))
+        rates = [_heart_rate(codes, options.sampling_rate) for codes in beats]
+        targets: dict[str, NDArray[Any]] = {
+            "ectopy": np.array([_gravest(codes) for codes in beats], np.int64),
+            "heart_rate": np.array(rates, np.float32),
+            "beats": beats,
+        }
+        subject = _PERSON.get(record.name, record.name)
+        return Windows(cuts.signals, [subject] * len(beats), targets, cuts.dropped)
+
+    return Conversion(
         title=MITDB_TITLE,
-        source=source.name,
+        source=files.source.name,
         sampling_rate=options.sampling_rate,
         channels=("lead_1", "lead_2"),
-        unit="deviations of the record" if options.standardize == "record" else "mV",
-        signals=signals,
-        subjects=subjects,
+        unit=unit_of(options, "mV"),
         targets={
-            "ectopy": (TargetInfo(kind="class", classes=ECTOPY), gravest),
-            "heart_rate": (
-                TargetInfo(kind="value", unit="beats/min"),
-                np.array([_heart_rate(codes, options.sampling_rate) for codes in beats], np.float32),
-            ),
-            "beats": (TargetInfo(kind="events", classes=AAMI), beats),
+            "ectopy": TargetInfo(kind="class", classes=ECTOPY),
+            "heart_rate": TargetInfo(kind="value", unit="beats/min"),
+            "beats": TargetInfo(kind="events", classes=AAMI),
         },
-        splits=_mitdb_splits(subjects),
+        records=names,
+        read=read,
+        split=lambda subjects, _: _mitdb_splits(subjects),
         schemes=MITDB_SCHEMES,
     )
 
 
-def read_cinc2017(source: Path, options: ReadOptions) -> Recording:
-    """The PhysioNet/CinC challenge of 2017 (Clifford et al. 2017), from its folder or zip.
+def read_cinc2017(files: Files, options: ReadOptions) -> Conversion:
+    """The PhysioNet/CinC challenge of 2017 (Clifford et al. 2017).
 
     Target `rhythm`: N normal, A atrial fibrillation, O other, ~ too noisy, from `REFERENCE-v3.csv`. A record
     longer than the window gives its middle, a shorter one is padded with zeros at its end; with
@@ -123,103 +126,38 @@ def read_cinc2017(source: Path, options: ReadOptions) -> Recording:
     Raises DataError for a record without a label, a broken table of labels, or a broken file.
     """
     options = options.over(CINC_DEFAULTS)
-    windows = _Windows(options)
-    with unpacked(source, (".mat", ".hea", "REFERENCE")) as folder:
-        labels = _cinc_labels(source, folder)
-        paths = _record_names(source, folder, ".mat", ".hea")
-        with progress("reading records", len(paths)) as tick:
-            for done, path in enumerate(paths, 1):
-                if path.name not in labels:
-                    raise DataError(f"{source}: record {path.name} has no label in REFERENCE-v3.csv")
-                windows.add(_read_record(path, with_beats=False), path.name)
-                tick(done)
-    signals, subjects, _ = windows.finish(source)
-    codes = np.array([RHYTHMS.index(labels[name]) for name in subjects])
-    return Recording(
+    cutter = Cutter(options)
+    labels = _cinc_labels(files)
+    names = _records(files, ".mat", ".hea")
+    for name in names:
+        if _stem(name) not in labels:
+            raise DataError(f"{files.source}: record {_stem(name)} has no label in REFERENCE-v3.csv")
+
+    def read(name: str) -> Windows:
+        with files.borrowed(f"{name}.hea", f"{name}.mat") as (header, _):
+            record = read_record(header.with_suffix(""))
+        cuts = cutter.cut(record.signals, record.sampling_rate)
+        n = len(cuts.signals)
+        code = RHYTHMS.index(labels[record.name])
+        return Windows(cuts.signals, [record.name] * n, {"rhythm": np.full(n, code)}, cuts.dropped)
+
+    return Conversion(
         title=CINC_TITLE,
-        source=source.name,
+        source=files.source.name,
         sampling_rate=options.sampling_rate,
         channels=("ecg",),
-        unit="deviations of the record" if options.standardize == "record" else "mV",
-        signals=signals,
-        subjects=subjects,
-        targets={"rhythm": (TargetInfo(kind="class", classes=RHYTHMS), codes)},
-        splits={"subject": _stratified(subjects, codes)},
+        unit=unit_of(options, "mV"),
+        targets={"rhythm": TargetInfo(kind="class", classes=RHYTHMS)},
+        records=names,
+        read=read,
+        split=lambda subjects, targets: {"subject": _stratified(subjects, np.asarray(targets["rhythm"]))},
         schemes={"subject": "records are drawn 80 / 10 / 10, stratified by rhythm, seed 42"},
     )
 
 
-class _Windows:
-    """Collects windows of records."""
-
-    def __init__(self, options: ReadOptions) -> None:
-        self.options = options
-        self.length = round(options.window * options.sampling_rate)
-        if self.length < 1:
-            raise DataError(f"data.window: {options.window:g} s hold no sample at {options.sampling_rate:g} Hz")
-        if options.stride < 0:
-            raise DataError(f"data.stride: {options.stride:g} s leads backwards; 0 takes one window a record")
-        if not 0 <= options.highpass < options.sampling_rate / 2:
-            raise DataError(
-                f"data.highpass: {options.highpass:g} Hz is not between 0 and half of {options.sampling_rate:g} Hz"
-            )
-        self.signals: list[Signals] = []
-        self.beats: list[NDArray[np.int8]] = []
-        self.names: list[str] = []
-        self.n_gaps = 0
-        self.silent: list[str] = []
-
-    def add(self, record: Record, subject: str) -> None:
-        """Treat a record and cut it."""
-        options, rate = self.options, self.options.sampling_rate
-        missing = ~np.isfinite(record.signals)
-        bridged = _bridged(record.signals, missing)
-        silent = np.ptp(bridged, axis=1, keepdims=True) == 0
-        self.silent += [record.name] * int(silent.any())
-        # The filter pads with zeros: around the mean that leaves no step at the ends.
-        mean = bridged.mean(axis=1, keepdims=True)
-        signals = resample(bridged - mean, record.sampling_rate, rate) + mean
-        n = signals.shape[1]
-        gap = np.zeros(n, bool)
-        touched = np.flatnonzero(missing.any(axis=0)) * rate / record.sampling_rate
-        gap[np.minimum(touched.astype(int), n - 1)] = True
-        if options.highpass:
-            signals = highpass(signals, options.highpass, rate)
-        if options.standardize == "record":
-            spread = signals.std(axis=1, keepdims=True)
-            signals = (signals - signals.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
-        signals = np.where(silent, 0, signals)
-        codes = np.zeros(n, np.int8)
-        at = np.round(record.beats[:, 0] * rate / record.sampling_rate).astype(int)
-        inside = at < n
-        codes[at[inside]] = record.beats[inside, 1]
-        for start in self._starts(n):
-            part = slice(max(start, 0), start + self.length)
-            if gap[part].any():
-                self.n_gaps += 1
-                continue
-            padding = self.length - signals[:, part].shape[1]
-            self.signals.append(np.pad(signals[:, part], ((0, 0), (0, padding))).astype(np.float32))
-            self.beats.append(np.pad(codes[part], (0, padding)))
-            self.names.append(subject)
-
-    def finish(self, source: Path) -> tuple[Signals, NDArray[np.str_], NDArray[np.int8]]:
-        """Windows `(n, channels, length)`, subjects `(n,)`, beats `(n, length)`; tells what was left out."""
-        if not self.signals:
-            raise DataError(f"{source}: no window of {self.options.window:g} s without a gap")
-        if self.n_gaps:
-            warn(f"{self.n_gaps} windows touch a gap in their record and are left out")
-        if self.silent:
-            warn(f"silent leads became zeros in {len(self.silent)} records: {', '.join(self.silent[:5])}")
-        note(f"{len(self.signals)} windows of {self.length} samples")
-        return np.stack(self.signals), np.array(self.names, np.str_), np.stack(self.beats)
-
-    def _starts(self, n: int) -> Iterator[int]:
-        if not self.options.stride:
-            yield max(0, (n - self.length) // 2)
-            return
-        step = max(1, round(self.options.stride * self.options.sampling_rate))
-        yield from range(0, max(1, n - self.length + 1), step)
+def unit_of(options: ReadOptions, physical: str) -> str:
+    """The unit of signals as they leave the cutter."""
+    return "deviations of the record" if options.standardize == "record" else physical
 
 
 @contextmanager
@@ -232,7 +170,8 @@ def quiet_wfdb() -> Iterator[ModuleType]:
         yield wfdb
 
 
-def _read_record(path: Path, with_beats: bool) -> Record:
+def read_record(path: Path, with_beats: bool = False) -> Record:
+    """A WFDB record by its path without suffix. Raises DataError that names it when it is broken."""
     beats = np.empty((0, 2), np.int64)
     try:
         with quiet_wfdb() as wfdb:
@@ -253,28 +192,19 @@ def _read_record(path: Path, with_beats: bool) -> Record:
     return Record(path.name, record.p_signal.T.astype(np.float64), float(record.fs), beats)
 
 
-def _record_names(source: Path, folder: Path, suffix: str, partner: str) -> list[Path]:
-    """Paths without suffix of all records that have a file with this one; each must have the partner, too."""
-    found = sorted(path.with_suffix("") for path in folder.rglob(f"*{suffix}"))
+def _records(files: Files, suffix: str, partner: str) -> list[str]:
+    """Names without suffix of all records that have a file with this one; each must have the partner, too."""
+    found = [name.removesuffix(suffix) for name in files.find(suffix)]
     if not found:
-        raise DataError(f"{source}: no *{suffix} file inside: not this database")
-    for path in found:
-        if not path.with_suffix(partner).is_file():
-            raise DataError(f"{source}: record {path.name} has no {partner} file")
+        raise DataError(f"{files.source}: no *{suffix} file inside: not this database")
+    for name in found:
+        if not files.has(name + partner):
+            raise DataError(f"{files.source}: record {_stem(name)} has no {partner} file")
     return found
 
 
-def _bridged(signals: Signals, missing: NDArray[np.bool_]) -> Signals:
-    """Gaps filled linearly, so that filters stay finite; the windows that touch one are dropped later."""
-    if not missing.any():
-        return signals
-    time = np.arange(signals.shape[1])
-    filled = np.where(missing, 0.0, signals)
-    for channel in np.flatnonzero(missing.any(axis=1)):
-        known = ~missing[channel]
-        if known.any():
-            filled[channel] = np.interp(time, time[known], signals[channel, known])
-    return filled
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _gravest(codes: NDArray[np.int8]) -> int:
@@ -309,15 +239,16 @@ def _mitdb_splits(subjects: NDArray[np.str_]) -> dict[str, dict[str, Rows]]:
     }
 
 
-def _cinc_labels(source: Path, folder: Path) -> dict[str, str]:
-    tables = sorted(folder.rglob("REFERENCE-v3.csv")) or sorted(folder.rglob("REFERENCE*.csv"))
+def _cinc_labels(files: Files) -> dict[str, str]:
+    tables = files.find("REFERENCE-v3.csv") or files.find("REFERENCE.csv")
     if not tables:
-        raise DataError(f"{source}: no REFERENCE-v3.csv inside: not the challenge's training set")
+        raise DataError(f"{files.source}: no REFERENCE-v3.csv inside: not the challenge's training set")
+    path = files.fetch(tables[0])
     labels: dict[str, str] = {}
-    with tables[0].open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         for number, line in enumerate(csv.reader(file), 1):
             if len(line) != 2 or line[1].strip() not in RHYTHMS:
-                raise DataError(f"{tables[0].name}, line {number}: expected RECORD,RHYTHM with a rhythm of {RHYTHMS}")
+                raise DataError(f"{path.name}, line {number}: expected RECORD,RHYTHM with a rhythm of {RHYTHMS}")
             labels[line[0].strip()] = line[1].strip()
     return labels
 

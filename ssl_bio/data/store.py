@@ -11,12 +11,10 @@
 import hashlib
 import json
 import os
-import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -34,6 +32,8 @@ ENVIRONMENT_VARIABLE = "SSL_BIO_DATA"
 Signals = NDArray[np.float32]
 Rows = NDArray[np.int64]
 Splits = Mapping[str, Mapping[str, Rows]]  # scheme -> split -> rows
+Subjects = NDArray[np.str_]
+Targets = Mapping[str, NDArray[Any]]
 
 
 class ReadOptions(NamedTuple):
@@ -50,6 +50,14 @@ class ReadOptions(NamedTuple):
         unset = ReadOptions()._asdict()
         return protocol._replace(**{key: mine for key, mine in self._asdict().items() if mine != unset[key]})
 
+    def refuse(self) -> None:
+        """Raise DataError when anything was chosen: the windows of this dataset come ready cut."""
+        if self != ReadOptions():
+            raise DataError(
+                "data.sampling_rate, window, stride, highpass, standardize: this dataset's windows come ready cut; "
+                "leave them out"
+            )
+
     def folder(self, name: str) -> str:
         """The prepared folder's name: the dataset's, and every option that was chosen."""
         unset = ReadOptions()
@@ -62,12 +70,13 @@ class ReadOptions(NamedTuple):
 
 
 class TargetInfo(BaseModel):
-    """What a target means: class codes with their names, values with their unit, a second signal, or, at every
-    sample, the code of the event there (0: none)."""
+    """What a target means: class codes with their names, labels of which a window may have several (0 or 1 for
+    each of `classes`), values with their unit, a second signal, or, at every sample, the code of the event there
+    (0: none)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["class", "value", "signal", "events"]
+    kind: Literal["class", "labels", "value", "signal", "events"]
     classes: tuple[str, ...] = ()
     unit: str = ""
 
@@ -100,23 +109,10 @@ class DatasetInfo(BaseModel):
     overlap: dict[str, dict[str, Overlap]] = {}  # scheme -> "train/test" -> counts
     n_missing: int = 0  # NaN or infinite samples
     first_missing: str = ""
+    n_records: int = 0
+    skipped: dict[str, str] = {}  # record that could not be read -> why
+    dropped: dict[str, int] = {}  # why windows were left out -> how many
     fingerprint: str = ""
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What a reader makes of a publisher's files: arrays still in memory, not yet on disk."""
-
-    title: str
-    source: str
-    sampling_rate: float
-    channels: tuple[str, ...]
-    unit: str
-    signals: Signals  # (n, channels, length)
-    subjects: NDArray[np.str_]  # (n,)
-    targets: Mapping[str, tuple[TargetInfo, NDArray[Any]]]
-    splits: Splits
-    schemes: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -203,36 +199,6 @@ def preparing(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def write(folder: Path, recording: Recording) -> PreparedDataset:
-    """Write a recording as a prepared dataset and open it. The folder appears whole or not at all.
-
-    Raises DataError when arrays do not fit together or the folder cannot be written.
-    """
-    _check_shapes(recording)
-    temporary = folder.parent / f".{folder.name}.{os.getpid()}.tmp"
-    try:
-        temporary.mkdir(parents=True)
-        info = _describe(folder.name, recording)
-        np.save(temporary / "signals.npy", np.ascontiguousarray(recording.signals, dtype=np.float32))
-        np.save(temporary / "subjects.npy", recording.subjects.astype(np.str_))
-        for name, (_, values) in recording.targets.items():
-            np.save(temporary / f"target-{name}.npy", values)
-        flat = {
-            f"{scheme}/{split}": rows for scheme, splits in recording.splits.items() for split, rows in splits.items()
-        }
-        np.savez(temporary / "splits.npz", **flat)  # type: ignore[arg-type]  # numpy types keyword arrays loosely
-        info = info.model_copy(update={"fingerprint": fingerprint(temporary, info)})
-        (temporary / "dataset.json").write_text(info.model_dump_json(indent=2), encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return open_dataset(folder)
-
-
 def open_dataset(folder: Path) -> PreparedDataset:
     """Open a prepared dataset without reading its signals.
 
@@ -262,9 +228,9 @@ def open_dataset(folder: Path) -> PreparedDataset:
 
 def fingerprint(folder: Path, info: DatasetInfo) -> str:
     """SHA-256 over every array file and every fact but names and the fingerprint itself: 16 hex digits."""
-    digest = hashlib.sha256(
-        info.model_copy(update={"fingerprint": "", "source": "", "name": "", "title": ""}).model_dump_json().encode()
-    )
+    nameless = info.model_copy(update={"fingerprint": "", "source": "", "name": "", "title": ""})
+    facts = nameless.model_dump_json(exclude={"n_records", "skipped", "dropped"})
+    digest = hashlib.sha256(facts.encode())
     for name in _array_files(info):
         with (folder / name).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -274,62 +240,8 @@ def fingerprint(folder: Path, info: DatasetInfo) -> str:
     return digest.hexdigest()[:16]
 
 
-def overlaps(signals: Signals, subjects: NDArray[np.str_], splits: Splits) -> dict[str, dict[str, Overlap]]:
-    """For each scheme and pair of splits: subjects and identical windows that stand in both."""
-    windows = np.array([hashlib.blake2b(window.tobytes(), digest_size=16).digest() for window in signals])
-    result: dict[str, dict[str, Overlap]] = {}
-    for scheme, parts in splits.items():
-        result[scheme] = {
-            f"{first}/{second}": Overlap(
-                subjects=len(np.intersect1d(subjects[parts[first]], subjects[parts[second]])),
-                windows=len(np.intersect1d(windows[parts[first]], windows[parts[second]])),
-            )
-            for first, second in combinations(parts, 2)
-        }
-    return result
-
-
 def _array_files(info: DatasetInfo) -> list[str]:
     return ["signals.npy", "subjects.npy", *(f"target-{name}.npy" for name in sorted(info.targets))]
-
-
-def _describe(name: str, recording: Recording) -> DatasetInfo:
-    n, _, length = recording.signals.shape
-    finite = np.isfinite(recording.signals)
-    first_missing = ""
-    if not finite.all():
-        window, channel, sample = np.argwhere(~finite)[0]
-        first_missing = (
-            f"window {window} (subject {recording.subjects[window]}), "
-            f"channel {recording.channels[channel]}, sample {sample}"
-        )
-    return DatasetInfo(
-        name=name,
-        title=recording.title,
-        source=recording.source,
-        sampling_rate=recording.sampling_rate,
-        channels=recording.channels,
-        unit=recording.unit,
-        n=n,
-        length=length,
-        targets={key: info for key, (info, _) in recording.targets.items()},
-        schemes=dict(recording.schemes),
-        overlap=overlaps(recording.signals, recording.subjects, recording.splits),
-        n_missing=int((~finite).sum()),
-        first_missing=first_missing,
-    )
-
-
-def _check_shapes(recording: Recording) -> None:
-    if recording.signals.ndim != 3 or recording.signals.shape[1] != len(recording.channels):
-        raise DataError(
-            f"{recording.source}: signals have shape {recording.signals.shape}, "
-            f"not (n, {len(recording.channels)}, length)"
-        )
-    n = len(recording.signals)
-    for name, values in {"subjects": recording.subjects, **{k: v for k, (_, v) in recording.targets.items()}}.items():
-        if len(values) != n:
-            raise DataError(f"{recording.source}: {n} windows but {len(values)} {name}")
 
 
 def _read_info(folder: Path) -> DatasetInfo:

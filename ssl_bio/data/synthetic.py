@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from ssl_bio.data.store import Recording, Rows, Signals, TargetInfo
+from ssl_bio.data.convert import Recording
+from ssl_bio.data.store import Rows, Signals, TargetInfo
 
 VERSION = 1
 TITLE = "Simulated people: ECG and PPG (embedded)"

@@ -8,26 +8,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_bio.data import har, store
+from ssl_bio.data import har
 from ssl_bio.errors import DataError
+from tests.data.reading import read
 from tests.har_layout import ACTIVITIES, TEST_PEOPLE, TRAIN_PEOPLE
 
 
 def test_reads_the_publishers_layout(har_folder: Path) -> None:
-    recording = har.read(har_folder)
+    recording = read(har.read, har_folder)
     n = 6 * 3 * (len(TRAIN_PEOPLE) + len(TEST_PEOPLE))
     assert recording.signals.shape == (n, 9, 128)
-    assert recording.channels[0] == "body_acc_x"
-    assert recording.channels[8] == "total_acc_z"
-    info, labels = recording.targets["activity"]
-    assert info.classes == tuple(name.lower() for name in ACTIVITIES)
+    assert recording.info.channels[0] == "body_acc_x"
+    assert recording.info.channels[8] == "total_acc_z"
+    labels = recording.targets["activity"]
+    assert recording.info.targets["activity"].classes == tuple(name.lower() for name in ACTIVITIES)
     assert np.bincount(labels).tolist() == [n // 6] * 6
     first = (har_folder / "train/Inertial Signals/body_gyro_y_train.txt").read_text().split()[:128]
     np.testing.assert_allclose(recording.signals[0, 4], np.array(first, float), rtol=1e-6)
 
 
 def test_subject_split_shares_nobody_and_overlapping_one_does(har_folder: Path, tmp_path: Path) -> None:
-    data = store.write(tmp_path / "data/har", har.read(har_folder))
+    data = read(har.read, har_folder)
     subject, overlapping = data.info.overlap["subject"], data.info.overlap["overlapping"]
     assert all(pair.subjects == pair.windows == 0 for pair in subject.values())
     n_val = len(data.rows("overlapping", "val"))
@@ -44,7 +45,7 @@ def test_reads_a_zip_and_a_zip_inside_a_zip(har_folder: Path, tmp_path: Path, ne
         with zipfile.ZipFile(tmp_path / "outer.zip", "w") as outer:
             outer.write(path, "UCI HAR Dataset.zip")
         path = tmp_path / "outer.zip"
-    np.testing.assert_array_equal(har.read(path).signals, har.read(har_folder).signals)
+    np.testing.assert_array_equal(read(har.read, path).signals, read(har.read, har_folder).signals)
 
 
 def edit(folder: Path, name: str, change: Callable[[list[str]], list[str]]) -> None:
@@ -79,31 +80,31 @@ def test_broken_file_is_named_with_its_line(
 ) -> None:
     edit(har_folder, name, change)
     with pytest.raises(DataError, match=message):
-        har.read(har_folder)
+        read(har.read, har_folder)
 
 
 def test_missing_file_is_named(har_folder: Path) -> None:
     (har_folder / "train/Inertial Signals/body_acc_z_train.txt").unlink()
     with pytest.raises(DataError, match=r"body_acc_z_train\.txt: missing"):
-        har.read(har_folder)
+        read(har.read, har_folder)
 
 
 def test_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not the UCI HAR Dataset"):
-        har.read(tmp_path)
+        read(har.read, tmp_path)
     with pytest.raises(DataError, match="no such file"):
-        har.read(tmp_path / "nothing.zip")
+        read(har.read, tmp_path / "nothing.zip")
 
 
 def test_written_nan_is_read_as_missing(har_folder: Path, tmp_path: Path) -> None:
     edit(har_folder, SIGNAL, replace_line(2, " ".join(["0.5"] * 100 + ["NaN"] + ["0.5"] * 27)))
-    data = store.write(tmp_path / "data/har", har.read(har_folder))
+    data = read(har.read, har_folder)
     assert data.info.n_missing == 1
     assert data.info.first_missing == "window 1 (subject 1), channel total_acc_x, sample 100"
 
 
 def test_real_archive(real_archive: Path, tmp_path: Path) -> None:
-    data = store.write(tmp_path / "data/har", har.read(real_archive / "UCI HAR Dataset.zip"))
+    data = read(har.read, real_archive / "UCI HAR Dataset.zip")
     assert data.signals.shape[1:] == (9, 128)
     assert len(data.rows("subject", "test")) in (3003, 2947), "rebuilt, or the publisher's"
     people = set(data.subjects[data.rows("subject", "test")])

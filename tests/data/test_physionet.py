@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from ssl_bio.data import store
 from ssl_bio.data.physionet import AAMI, ECTOPY, quiet_wfdb, read_cinc2017, read_mitdb
 from ssl_bio.data.store import ReadOptions
 from ssl_bio.errors import DataError
+from tests.data.reading import read
 
 RATE = 360
 RAW = ReadOptions(sampling_rate=RATE, window=2.0, stride=2.0, highpass=0.0, standardize="none")
@@ -60,18 +60,18 @@ def write_cinc(folder: Path, n: int = 40) -> Path:
 
 
 def test_mitdb_windows_beats_and_splits(tmp_path: Path) -> None:
-    recording = read_mitdb(write_mitdb(tmp_path / "mitdb"), RAW)
+    recording = read(read_mitdb, write_mitdb(tmp_path / "mitdb"), RAW)
     assert recording.signals.shape == (12, 2, 720)
-    assert recording.channels == ("lead_1", "lead_2")
+    assert recording.info.channels == ("lead_1", "lead_2")
     np.testing.assert_allclose(recording.signals[0, 0], sine(2, RATE, 5.0), atol=0.01)
     assert recording.subjects.tolist() == ["100"] * 3 + ["116"] * 3 + ["201"] * 6  # 202 is 201's person
-    info, beats = recording.targets["beats"]
-    assert info.classes == AAMI
+    beats = recording.targets["beats"]
+    assert recording.info.targets["beats"].classes == AAMI
     assert np.flatnonzero(beats[0]).tolist() == [180]  # the one at 1.3 s is a change of rhythm
     assert np.flatnonzero(beats[1]).tolist() == [36, 324, 612]
     assert beats[7].max() == AAMI.index("V")
-    assert recording.targets["ectopy"][1].tolist() == [0] * 7 + [ECTOPY.index("ventricular")] + [0] * 4
-    rates = recording.targets["heart_rate"][1]
+    assert recording.targets["ectopy"].tolist() == [0] * 7 + [ECTOPY.index("ventricular")] + [0] * 4
+    rates = recording.targets["heart_rate"]
     assert np.isnan(rates[0])
     assert rates[1] == pytest.approx(75)
     parts = recording.splits["subject"]
@@ -80,8 +80,8 @@ def test_mitdb_windows_beats_and_splits(tmp_path: Path) -> None:
 
 def test_protocol_resamples_filters_and_standardises(tmp_path: Path) -> None:
     source = write_mitdb(tmp_path / "mitdb")
-    recording = read_mitdb(source, ReadOptions(window=2.048, stride=2.048))
-    assert recording.sampling_rate == 125
+    recording = read(read_mitdb, source, ReadOptions(window=2.048, stride=2.048))
+    assert recording.info.sampling_rate == 125
     assert recording.signals.shape == (12, 2, 256)
     lead = np.concatenate(recording.signals[:3, 0])
     assert abs(lead.mean()) < 0.02
@@ -91,7 +91,7 @@ def test_protocol_resamples_filters_and_standardises(tmp_path: Path) -> None:
 
 
 def test_windows_that_touch_a_gap_are_left_out(tmp_path: Path) -> None:
-    recording = read_mitdb(write_mitdb(tmp_path / "mitdb", gap=slice(800, 830)), RAW)
+    recording = read(read_mitdb, write_mitdb(tmp_path / "mitdb", gap=slice(800, 830)), RAW)
     assert recording.subjects.tolist().count("100") == 2
     assert np.isfinite(recording.signals).all()
 
@@ -102,7 +102,7 @@ def test_mitdb_from_a_zip(tmp_path: Path) -> None:
         for path in folder.rglob("*.*"):
             file.write(path, f"mit-bih/{path.relative_to(folder)}")
     np.testing.assert_array_equal(
-        read_mitdb(tmp_path / "m.zip", RAW).signals, read_mitdb(tmp_path / "mitdb", RAW).signals
+        read(read_mitdb, tmp_path / "m.zip", RAW).signals, read(read_mitdb, tmp_path / "mitdb", RAW).signals
     )
 
 
@@ -114,23 +114,23 @@ def test_missing_files_are_named(tmp_path: Path, victim: str, message: str) -> N
     for path in folder.rglob(victim):
         path.unlink()
     with pytest.raises(DataError, match=message):
-        read_mitdb(folder, RAW)
+        read(read_mitdb, folder, RAW)
 
 
 def test_truncated_record_is_named(tmp_path: Path) -> None:
     folder = write_mitdb(tmp_path / "mitdb")
     (folder / "116.dat").write_bytes((folder / "116.dat").read_bytes()[:50])
     with pytest.raises(DataError, match="record 116: cannot be read"):
-        read_mitdb(folder, RAW)
+        read(read_mitdb, folder, RAW)
 
 
 def test_cinc_records_labels_and_padding(tmp_path: Path) -> None:
-    recording = read_cinc2017(write_cinc(tmp_path / "training2017"), ReadOptions())
+    recording = read(read_cinc2017, write_cinc(tmp_path / "training2017"))
     assert recording.signals.shape == (40, 1, 18300)
-    assert recording.sampling_rate == 300
+    assert recording.info.sampling_rate == 300
     np.testing.assert_allclose(recording.signals[0, 0, :2700], sine(9, 300, 1), atol=2e-3)
     assert not recording.signals[0, 0, 2700:].any()
-    assert recording.targets["rhythm"][1].tolist() == [0, 1, 2, 3] * 10
+    assert recording.targets["rhythm"].tolist() == [0, 1, 2, 3] * 10
     parts = recording.splits["subject"]
     assert [len(parts[name]) for name in ("train", "val", "test")] == [32, 4, 4]
     assert sorted(np.concatenate(list(parts.values()))) == list(range(40))
@@ -138,10 +138,10 @@ def test_cinc_records_labels_and_padding(tmp_path: Path) -> None:
 
 def test_cinc_middle_and_stride(tmp_path: Path) -> None:
     source = write_cinc(tmp_path / "training2017")
-    raw = read_cinc2017(source, ReadOptions())
-    middle = read_cinc2017(source, ReadOptions(window=5.0))
+    raw = read(read_cinc2017, source)
+    middle = read(read_cinc2017, source, ReadOptions(window=5.0))
     np.testing.assert_array_equal(middle.signals[0, 0], raw.signals[0, 0, 600:2100])
-    several = read_cinc2017(source, ReadOptions(window=4.0, stride=2.0))
+    several = read(read_cinc2017, source, ReadOptions(window=4.0, stride=2.0))
     assert several.subjects.tolist()[:4] == ["A00000"] * 3 + ["A00001"]
     train, test = (set(several.subjects[several.splits["subject"][part]].tolist()) for part in ("train", "test"))
     assert not train & test
@@ -152,13 +152,13 @@ def test_cinc_bad_labels(tmp_path: Path) -> None:
     table = folder / "REFERENCE-v3.csv"
     table.write_text(table.read_text().replace("A00002,O", "A00002,X"))
     with pytest.raises(DataError, match=r"REFERENCE-v3\.csv, line 3"):
-        read_cinc2017(folder, ReadOptions())
+        read(read_cinc2017, folder)
     table.write_text(table.read_text().replace("A00002,X\n", ""))
     with pytest.raises(DataError, match="A00002 has no label"):
-        read_cinc2017(folder, ReadOptions())
+        read(read_cinc2017, folder)
     table.unlink()
     with pytest.raises(DataError, match=r"no REFERENCE-v3\.csv"):
-        read_cinc2017(folder, ReadOptions())
+        read(read_cinc2017, folder)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_cinc_bad_labels(tmp_path: Path) -> None:
 )
 def test_cuts_that_cannot_be(tmp_path: Path, options: ReadOptions, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        read_mitdb(tmp_path, options)
+        read(read_mitdb, tmp_path, options)
 
 
 def test_options_name_the_folder() -> None:
@@ -181,8 +181,7 @@ def test_options_name_the_folder() -> None:
 
 
 def test_real_mitdb(real_archive: Path) -> None:
-    recording = read_mitdb(real_archive / "mit-bih-arrhythmia-database-1.0.0.zip", ReadOptions())
-    data = store.write(Path("data/mitdb"), recording)
+    data = read(read_mitdb, real_archive / "mit-bih-arrhythmia-database-1.0.0.zip")
     assert data.info.length == 1024
     assert len(np.unique(data.subjects[data.rows("subject", "val")])) == 4
     assert 50 < np.nanmean(data.targets["heart_rate"]) < 100

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_bio.data import store
-from ssl_bio.data.store import PreparedDataset, Recording
+from ssl_bio.data import convert, store
+from ssl_bio.data.convert import Recording
+from ssl_bio.data.store import PreparedDataset
 from ssl_bio.data.synthetic import generate
 from ssl_bio.errors import DataError
 
@@ -21,7 +22,7 @@ def recording() -> Recording:
 
 def test_round_trip_as_memory_map() -> None:
     made = recording()
-    data = store.write(FOLDER, made)
+    data = convert.write(FOLDER, made)
     assert isinstance(data.signals, np.memmap)
     np.testing.assert_array_equal(data.signals, made.signals)
     np.testing.assert_array_equal(data.targets["rhythm"], made.targets["rhythm"][1])
@@ -31,16 +32,16 @@ def test_round_trip_as_memory_map() -> None:
 
 
 def test_fingerprint_follows_content_alone() -> None:
-    first = store.write(FOLDER, recording()).info.fingerprint
-    assert store.write(FOLDER, recording()).info.fingerprint == first
+    first = convert.write(FOLDER, recording()).info.fingerprint
+    assert convert.write(FOLDER, recording()).info.fingerprint == first
     assert store.fingerprint(FOLDER, store.open_dataset(FOLDER).info) == first
     changed = recording()
     changed.signals[3, 1, 7] += 1
-    assert store.write(FOLDER, changed).info.fingerprint != first
+    assert convert.write(FOLDER, changed).info.fingerprint != first
 
 
 def test_opening_reads_no_signals() -> None:
-    store.write(FOLDER, recording())
+    convert.write(FOLDER, recording())
     path = FOLDER / "signals.npy"
     shape = (40_000, 2, 5_000)  # 1.6 GB, of which the file system stores nothing
     header_only = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
@@ -58,7 +59,7 @@ def truncate(path: Path) -> None:
 @pytest.mark.parametrize("name", ["signals.npy", "target-rhythm.npy", "subjects.npy", "splits.npz", "dataset.json"])
 @pytest.mark.parametrize("harm", [truncate, Path.unlink])
 def test_broken_store_is_refused_and_named(name: str, harm: object) -> None:
-    store.write(FOLDER, recording())
+    convert.write(FOLDER, recording())
     harm(FOLDER / name)  # type: ignore[operator]  # a function of a path
     with pytest.raises(DataError, match=name.replace(".", r"\.")) as caught:
         store.open_dataset(FOLDER)
@@ -68,7 +69,7 @@ def test_broken_store_is_refused_and_named(name: str, harm: object) -> None:
 def test_arrays_that_do_not_fit_leave_nothing_behind() -> None:
     broken = replace(recording(), subjects=np.array(["a"]))
     with pytest.raises(DataError, match="24 windows but 1 subjects"):
-        store.write(FOLDER, broken)
+        convert.write(FOLDER, broken)
     assert not FOLDER.exists()
 
 
@@ -76,7 +77,7 @@ def test_overlap_counts_people_and_identical_windows() -> None:
     made = recording()
     made.signals[5] = made.signals[0]
     splits = {"x": {"train": np.array([0, 1, 2]), "test": np.array([3, 5])}}
-    counted = store.overlaps(made.signals, made.subjects, splits)["x"]["train/test"]
+    counted = convert.overlaps(made.signals, made.subjects, splits)["x"]["train/test"]
     assert (counted.subjects, counted.windows) == (1, 1)
 
 
@@ -84,7 +85,7 @@ def test_missing_samples_are_counted_and_placed() -> None:
     made = recording()
     made.signals[2, 1, 30] = np.nan
     made.signals[4, 0, 0] = np.inf
-    info = store.write(FOLDER, made).info
+    info = convert.write(FOLDER, made).info
     assert info.n_missing == 2
     assert "window 2" in info.first_missing
     assert "ppg" in info.first_missing
@@ -99,7 +100,7 @@ def test_data_root_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_split_names_lists_the_valid_ones() -> None:
-    data: PreparedDataset = store.write(FOLDER, recording())
+    data: PreparedDataset = convert.write(FOLDER, recording())
     with pytest.raises(DataError, match="it has train, val, test"):
         data.rows("subject", "dev")
     with pytest.raises(DataError, match="it has subject"):
@@ -109,7 +110,7 @@ def test_unknown_split_names_lists_the_valid_ones() -> None:
 
 
 def test_chosen_channels_in_the_order_named() -> None:
-    data = store.write(FOLDER, recording())
+    data = convert.write(FOLDER, recording())
     chosen = data.with_channels(["ppg", "ecg"])
     assert chosen.info.channels == ("ppg", "ecg")
     rows = np.array([2, 0])

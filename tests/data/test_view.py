@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_bio.data import store
+from ssl_bio.data import convert
 from ssl_bio.data.synthetic import generate
 from ssl_bio.data.view import Batches, View, check_missing, draw_labelled
 from ssl_bio.errors import DataError
@@ -16,7 +16,7 @@ def streams(purpose: str, *position: int) -> np.random.Generator:
 
 
 def view(rows: np.ndarray | None = None) -> View:
-    data = store.write(Path("data/s"), generate(6, 8, 0))
+    data = convert.write(Path("data/s"), generate(6, 8, 0))
     rows = np.arange(48) if rows is None else rows
     return View(data, rows, data.targets["rhythm"][rows], "reject", data.info.sampling_rate, data.info.length)
 
@@ -75,7 +75,7 @@ def test_class_missing_from_training_is_named() -> None:
 def test_missing_samples_are_refused_or_filled() -> None:
     made = generate(6, 4, 0)
     made.signals[3, 0, 5] = np.nan
-    data = store.write(Path("data/n"), made)
+    data = convert.write(Path("data/n"), made)
     with pytest.raises(DataError, match=r"1 NaN or infinite samples, the first in window 3 .*data\.missing"):
         check_missing(data, "reject")
     check_missing(data, "zero")

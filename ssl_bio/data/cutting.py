@@ -1,0 +1,117 @@
+"""From a record to windows: gaps bridged, resampled, filtered, standardised, cut as `ReadOptions` say."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_bio.data.store import ReadOptions, Signals
+from ssl_bio.data.transforms import highpass, resample
+from ssl_bio.errors import DataError
+
+GAPS = "windows touch a gap in their record and are left out"
+SILENT = "records have a silent lead, which became zeros"
+
+
+class Cuts(NamedTuple):
+    """Windows of one record, where they start in it, and what was left out."""
+
+    signals: Signals  # (n, channels, length)
+    starts: NDArray[np.int64]  # (n,) in samples at the wanted rate
+    length: int
+    sampling_rate: float  # Hz
+    dropped: Mapping[str, int]
+
+    def of_events(self, at: NDArray[np.float64], codes: NDArray[np.int8]) -> NDArray[np.int8]:
+        """Events at times `at` (s into the record) -> `(n, length)`: their codes, and 0 where none is."""
+        found = np.zeros((len(self.starts), self.length), np.int8)
+        samples = np.round(at * self.sampling_rate).astype(np.int64)
+        for row, start in enumerate(self.starts):
+            inside = (samples >= start) & (samples < start + self.length)
+            found[row, samples[inside] - start] = codes[inside]
+        return found
+
+    def seconds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Begin and end of each window, in s into the record."""
+        begin = self.starts / self.sampling_rate
+        return begin, begin + self.length / self.sampling_rate
+
+    def chosen(self, keep: NDArray[np.bool_], why: str) -> "Cuts":
+        """Those of the windows to keep; `why` says what happened to the others."""
+        left_out = int((~keep).sum())
+        dropped = {**self.dropped, why: left_out} if left_out else self.dropped
+        return self._replace(signals=self.signals[keep], starts=self.starts[keep], dropped=dropped)
+
+
+class Cutter:
+    """Cuts records by options that are complete.
+
+    Raises DataError for options that make no window.
+    """
+
+    def __init__(self, options: ReadOptions) -> None:
+        self.options = options
+        self.length = round(options.window * options.sampling_rate)
+        if self.length < 1:
+            raise DataError(f"data.window: {options.window:g} s hold no sample at {options.sampling_rate:g} Hz")
+        if options.stride < 0:
+            raise DataError(f"data.stride: {options.stride:g} s leads backwards; 0 takes one window a record")
+        if not 0 <= options.highpass < options.sampling_rate / 2:
+            raise DataError(
+                f"data.highpass: {options.highpass:g} Hz is not between 0 and half of {options.sampling_rate:g} Hz"
+            )
+
+    def cut(self, signals: Signals, sampling_rate: float, pad: bool = True) -> Cuts:
+        """Treat a record `(channels, samples)`, NaN in its gaps, and cut it.
+
+        A record shorter than the window is padded with zeros at its end, or, without `pad`, gives no window. A lead
+        that is constant becomes zeros; a window that touches a gap is left out.
+        """
+        options, rate = self.options, self.options.sampling_rate
+        missing = ~np.isfinite(signals)
+        bridged = _bridged(signals, missing)
+        silent = np.ptp(bridged, axis=1, keepdims=True) == 0
+        # The filter pads with zeros: around the mean that leaves no step at the ends.
+        mean = bridged.mean(axis=1, keepdims=True)
+        treated = resample(bridged - mean, sampling_rate, rate) + mean
+        n = treated.shape[1]
+        gap = np.zeros(n, bool)
+        touched = np.flatnonzero(missing.any(axis=0)) * rate / sampling_rate
+        gap[np.minimum(touched.astype(int), n - 1)] = True
+        if options.highpass:
+            treated = highpass(treated, options.highpass, rate)
+        if options.standardize == "record":
+            spread = treated.std(axis=1, keepdims=True)
+            treated = (treated - treated.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
+        treated = np.where(silent, 0, treated)
+        all_starts = [start for start in self._starts(n) if pad or start + self.length <= n]
+        starts = [start for start in all_starts if not gap[start : start + self.length].any()]
+        windows = np.zeros((len(starts), len(treated), self.length), np.float32)
+        for row, start in enumerate(starts):
+            part = treated[:, start : start + self.length]
+            windows[row, :, : part.shape[1]] = part
+        n_gaps = len(all_starts) - len(starts)
+        dropped = {why: many for why, many in ((GAPS, n_gaps), (SILENT, int(silent.any()))) if many}
+        return Cuts(windows, np.array(starts, np.int64), self.length, rate, dropped)
+
+    def _starts(self, n: int) -> Iterator[int]:
+        if not self.options.stride:
+            yield max(0, (n - self.length) // 2)
+            return
+        step = self.options.stride * self.options.sampling_rate
+        for index in range(max(1, int((n - self.length) // max(step, 1)) + 1)):
+            yield round(index * max(step, 1))
+
+
+def _bridged(signals: Signals, missing: NDArray[np.bool_]) -> Signals:
+    """Gaps filled linearly, so that filters stay finite; the windows that touch one are dropped later."""
+    if not missing.any():
+        return signals
+    time = np.arange(signals.shape[1])
+    filled = np.where(missing, 0.0, signals)
+    for channel in np.flatnonzero(missing.any(axis=1)):
+        known = ~missing[channel]
+        if known.any():
+            filled[channel] = np.interp(time, time[known], signals[channel, known])
+    return filled
