@@ -1,56 +1,28 @@
-"""The only place where a recipe becomes objects: views of datasets, backbones, tasks. Plain tables of names."""
+"""The only place where a recipe becomes networks and tasks."""
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from ssl_bio import runtime
 from ssl_bio.checkpoint import Checkpoint, Facts, load
-from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
-from ssl_bio.data.transforms import channel_statistics
-from ssl_bio.data.view import View, check_missing, draw_labelled
-from ssl_bio.errors import CheckpointError, DataError, RecipeError
+from ssl_bio.data.store import DatasetInfo
+from ssl_bio.errors import CheckpointError, RecipeError
 from ssl_bio.models.bert import bert_encoder
 from ssl_bio.models.contrast import MaskedContrast
 from ssl_bio.models.convnet import ConvBackbone
-from ssl_bio.models.heads import Classifier
+from ssl_bio.models.heads import Predictor, Unit
 from ssl_bio.models.quantizer import Quantizer
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
 from ssl_bio.models.vqvae import VQVAE, Bridge, FrozenCodes, VQVAEBackbone
+from ssl_bio.outcome import Outcome, Values
 from ssl_bio.recipe import complete
-from ssl_bio.schema import DataSection, Recipe
-from ssl_bio.tasks import ClassifyTask, ContrastTask, Task, TimeMAETask, VQVAETask
+from ssl_bio.samples import Form
+from ssl_bio.schema import Recipe
+from ssl_bio.tasks import ContrastTask, DownstreamTask, Task, TimeMAETask, VQVAETask
 
 BACKBONE = "backbone."
-
-
-def view(data: PreparedDataset, section: DataSection, rows: Rows, sampling_rate: float, length: int) -> View:
-    """Rows of a dataset with the recipe's target and treatment, at the run's rate and length."""
-    check_missing(data, section.missing)
-    return View(data, rows, _codes(data, section.target)[rows], section.missing, sampling_rate, length)
-
-
-def training_rows(data: PreparedDataset, recipe: Recipe, split: str) -> Rows:
-    """Labelled rows of "train", "val" or "train+val": all of them, or the recipe's stratified share."""
-    classes = class_names(data, recipe.data.target)
-    codes = _codes(data, recipe.data.target)
-    rows = _union(data, recipe, split)
-    rng = runtime.stream(recipe.seed, f"labels of {split}")
-    if split == "val":
-        present = [code for code in range(len(classes)) if (codes[rows] == code).any()]
-        relabelled = np.searchsorted(present, codes) if present else codes
-        names = [classes[code] for code in present]
-        return draw_labelled(rows, relabelled, names, recipe.finetune.label_fraction, rng)
-    return draw_labelled(rows, codes, classes, recipe.finetune.label_fraction, rng)
-
-
-def pretraining_view(data: PreparedDataset, recipe: Recipe, split: str) -> View:
-    """Unlabelled rows of "train", "val" or "train+val"."""
-    info = data.info
-    return View(data, _union(data, recipe, split), None, recipe.data.missing, info.sampling_rate, info.length)
 
 
 def backbone(recipe: Recipe, n_channels: int, length: int, will_load: bool = False) -> nn.Module:
@@ -96,18 +68,6 @@ def backbone(recipe: Recipe, n_channels: int, length: int, will_load: bool = Fal
         )
     except ValueError as error:
         raise RecipeError(f"model: {error}") from error
-
-
-def fit_input_scaling(module: nn.Module, data: PreparedDataset, recipe: Recipe) -> None:
-    """Give a backbone the training split's channel statistics.
-
-    Raises DataError when samples are missing and nothing says how to fill them.
-    """
-    check_missing(data, recipe.data.missing)
-    rows = data.rows(recipe.data.validation, "train")
-    info = data.info
-    whole = View(data, rows, None, recipe.data.missing, info.sampling_rate, info.length)
-    module.input_norm.set_statistics(*channel_statistics(whole.read(slice(None))))  # type: ignore[operator, union-attr]
 
 
 def pretext_task(recipe: Recipe, module: nn.Module) -> Task:
@@ -204,18 +164,75 @@ def _state_space(recipe: Recipe) -> dict[str, Any]:
     return {**settings.model_dump(exclude={"lr"}), "state_space_lr": settings.lr}
 
 
-def classifier(recipe: Recipe, module: nn.Module, n_classes: int) -> Classifier:
-    """A backbone with the recipe's pooling and head."""
+def predictor(recipe: Recipe, module: nn.Module, outcome: Outcome, form: Form) -> Predictor:
+    """A backbone with the recipe's pooling and head, for one outcome."""
     settings = recipe.finetune
-    return Classifier(module, n_classes, settings.pooling, settings.layers, settings.dropout)
+    unit = None
+    if isinstance(outcome, Values) and outcome.error != "bins":
+        unit = Unit(outcome.mean, outcome.std)
+    return Predictor(
+        module,
+        outcome.n_outputs,
+        settings.pooling,
+        settings.layers,
+        settings.dropout,
+        settings.head,
+        settings.head_width,
+        unit,
+        form.window if form.window < form.length else 0,
+    )
 
 
-def classify_task(recipe: Recipe, model: Classifier, frozen_features: bool) -> ClassifyTask:
+def downstream_task(recipe: Recipe, model: Predictor, outcome: Outcome, frozen_features: bool) -> DownstreamTask:
     """The recipe's downstream task."""
     settings = recipe.finetune
     # Random weights have nothing to keep: they learn at the head's rate.
     backbone_lr = settings.lr if settings.mode == "scratch" else settings.backbone_lr
-    return ClassifyTask(model, settings.lr, backbone_lr, settings.label_smoothing, settings.mixup, frozen_features)
+    return DownstreamTask(
+        model,
+        outcome,
+        settings.lr,
+        backbone_lr,
+        settings.label_smoothing,
+        settings.mixup,
+        frozen_features,
+        settings.layer_decay,
+        settings.unfreeze_epochs,
+    )
+
+
+def transfer(module: nn.Module, start: Checkpoint, info: DatasetInfo, recipe: Recipe) -> list[str]:
+    """Load a pretrained backbone into one for another dataset; returns what starts anew, a line each.
+
+    Where channels differ, the layers that see them keep their random weights; a shorter window keeps the first
+    positions; another dataset brings its own input scaling.
+
+    Raises CheckpointError when anything else differs.
+    """
+    facts = start.facts
+    wanted = module.state_dict()
+    tensors = {
+        name.removeprefix(BACKBONE): tensor for name, tensor in start.tensors.items() if name.startswith(BACKBONE)
+    }
+    anew = []
+    if not same_channels(facts, info):
+        fresh = [name for name in wanted if name.startswith(module.entrance)]  # type: ignore[arg-type]
+        tensors |= {name: wanted[name] for name in fresh}
+        anew.append(
+            f"the layers that see channels ({len(facts.channels)} in the checkpoint: {', '.join(facts.channels)}; "
+            f"here {len(info.channels)}: {', '.join(info.channels)})"
+        )
+    elif facts.recipe["data"]["dataset"] != recipe.data.dataset:
+        tensors |= {name: wanted[name] for name in wanted if name.startswith("input_norm.")}
+        anew.append("input scaling, by this dataset")
+    position = tensors.get("position")
+    if position is not None and len(position) != len(wanted["position"]):
+        n, n_wanted = min(len(position), len(wanted["position"])), len(wanted["position"])
+        tensors["position"] = torch.cat([position[:n], wanted["position"][n:]])
+        if n < n_wanted:
+            anew.append(f"positions: only the first {n} of {n_wanted} are the checkpoint's")
+    _load(module, tensors, start.path)
+    return anew
 
 
 def load_into(module: nn.Module, checkpoint: Checkpoint, prefix: str = "") -> None:
@@ -224,6 +241,10 @@ def load_into(module: nn.Module, checkpoint: Checkpoint, prefix: str = "") -> No
     Raises CheckpointError that names the first tensors that are missing, unknown or of another shape.
     """
     tensors = {k.removeprefix(prefix): tensor for k, tensor in checkpoint.tensors.items() if k.startswith(prefix)}
+    _load(module, tensors, checkpoint.path)
+
+
+def _load(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     wanted = module.state_dict()
     problems = [f"{name} is missing" for name in wanted if name not in tensors]
     problems += [f"{name} is unknown" for name in tensors if name not in wanted]
@@ -234,26 +255,29 @@ def load_into(module: nn.Module, checkpoint: Checkpoint, prefix: str = "") -> No
     ]
     if problems:
         shown = "; ".join(problems[:3]) + (f" and {len(problems) - 3} more" if len(problems) > 3 else "")
-        raise CheckpointError(f"{checkpoint.path}: weights do not fit the recipe's network: {shown}")
+        raise CheckpointError(f"{path}: weights do not fit the recipe's network: {shown}")
     module.load_state_dict(tensors)
 
 
-def check_fit(facts: Facts, info: DatasetInfo) -> None:
-    """Raise CheckpointError unless a checkpoint's network takes this dataset's windows as they are: its channels
-    and sampling rate, and, where tokens have learnt positions, its length."""
+def check_codewords(facts: Facts, info: DatasetInfo) -> None:
+    """Raise CheckpointError unless the run that gives codewords saw such windows: the channels and sampling rate of
+    this dataset."""
     check_channels(facts, info)
-    any_length = facts.recipe["model"]["kind"] != "timemae"
-    if facts.sampling_rate != info.sampling_rate or not (any_length or facts.length == info.length):
+    if facts.sampling_rate != info.sampling_rate:
         raise CheckpointError(
-            f"the checkpoint takes {facts.length} samples at {facts.sampling_rate:g} Hz, dataset {info.name} "
-            f"has {info.length} at {info.sampling_rate:g} Hz: pretrain on this dataset, or choose another run"
+            f"the checkpoint takes signals at {facts.sampling_rate:g} Hz, dataset {info.name} has "
+            f"{info.sampling_rate:g} Hz: set data.sampling_rate, or choose another run"
         )
 
 
+def same_channels(facts: Facts, info: DatasetInfo) -> bool:
+    """Whether a checkpoint's network takes this dataset's channels: the same names, or, of a single channel, any."""
+    return facts.channels == info.channels or len(facts.channels) == len(info.channels) == 1
+
+
 def check_channels(facts: Facts, info: DatasetInfo) -> None:
-    """Raise CheckpointError unless a checkpoint's network takes this dataset's channels: the same names, or, of a
-    single channel, any."""
-    if facts.channels != info.channels and not len(facts.channels) == len(info.channels) == 1:
+    """Raise CheckpointError unless a checkpoint's network takes this dataset's channels."""
+    if not same_channels(facts, info):
         raise CheckpointError(
             f"the checkpoint takes {len(facts.channels)} channels ({', '.join(facts.channels)}), dataset {info.name} "
             f"has {len(info.channels)} ({', '.join(info.channels)}): pretrain on this dataset, or choose another run"
@@ -263,25 +287,3 @@ def check_channels(facts: Facts, info: DatasetInfo) -> None:
 def n_parameters(module: nn.Module) -> int:
     """How many numbers a network has."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def class_names(data: PreparedDataset, target: str) -> tuple[str, ...]:
-    """The classes of a target, by code. Raises DataError when it holds no classes."""
-    info, _ = data.target(target)
-    if info.kind != "class":
-        classes = [name for name, other in data.info.targets.items() if other.kind == "class"]
-        raise DataError(
-            f"data.target: {target!r} holds {info.kind}s, and finetune.task 'classify' needs classes: "
-            f"{', '.join(classes) or 'this dataset has none'}"
-        )
-    return info.classes
-
-
-def _codes(data: PreparedDataset, target: str) -> NDArray[Any]:
-    class_names(data, target)
-    return np.asarray(data.targets[target])
-
-
-def _union(data: PreparedDataset, recipe: Recipe, split: str) -> Rows:
-    parts = [data.rows(recipe.data.validation, part) for part in split.split("+")]
-    return np.unique(np.concatenate(parts))

@@ -6,6 +6,7 @@
   history.csv         a row an epoch
   metrics.json        the result; its presence makes the run complete
   predictions*.npz    after `evaluate`
+  fold0/ fold1/ ...   run folders: the parts of a cross-validation, which has no weights of its own
   figures/            plots, after some pretext tasks
   resume/             optimizer and loop state, gone once the run is complete
 """
@@ -14,6 +15,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ssl_bio.errors import CheckpointError
+from ssl_bio.outcome import Outcome
 
 FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
@@ -38,6 +41,7 @@ METRICS_FILE = "metrics.json"
 RESUME_FOLDER = "resume"
 FIGURES_FOLDER = "figures"
 _HEADER_KEY = "ssl_bio"
+_FOLD = re.compile(r"fold\d+")
 
 
 class Facts(BaseModel):
@@ -53,7 +57,8 @@ class Facts(BaseModel):
     channels: tuple[str, ...]
     length: int
     sampling_rate: float
-    classes: tuple[str, ...] = ()
+    window: int = 0  # samples the network sees at once; 0: all of `length`
+    outcome: Outcome | None = None  # of a finetuned run
     metrics: dict[str, float] = {}
     split: str = ""  # that the metrics of a finetuned run were measured on
     epochs: int = 0
@@ -129,6 +134,15 @@ class RunFolder:
     def complete(self) -> bool:
         """Whether the run reached its end."""
         return (self.path / METRICS_FILE).is_file() and (self.path / MODEL_FILE).is_file()
+
+    @property
+    def complete_folds(self) -> bool:
+        """Whether a cross-validation, whose parts are run folders inside this one, reached its end."""
+        return (self.path / METRICS_FILE).is_file()
+
+    def finish_folds(self, facts: Facts) -> None:
+        """Write what all parts of a cross-validation gave together."""
+        self.write_json(METRICS_FILE, facts.model_dump(mode="json", exclude={"recipe"}))
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file whole or not at all."""
@@ -214,22 +228,24 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: its header is broken: {error.errors()[0]['msg']}") from error
 
 
-def newest(root: Path, kind: str, name: str = "") -> RunFolder:
-    """The complete run of this kind that finished last below `root` (of one recipe name, if given).
+def newest(root: Path, kind: str, name: str = "", preferred: str = "") -> RunFolder:
+    """The complete run of this kind that finished last below `root` (of one recipe name, if given); where some of
+    them lie in a folder that ends in the pattern `preferred`, the last of those.
 
     Raises CheckpointError when there is none.
     """
-    found: list[tuple[str, Path]] = []
+    found: list[tuple[bool, str, Path]] = []
     for path in (root / name).rglob(METRICS_FILE):
         result = read_metrics(path)
         if result.get("kind") == kind and RunFolder(path.parent).complete:
-            found.append((str(result.get("finished_at", "")), path.parent))
+            fits = bool(preferred) and path.parent.match(f"*{preferred}")
+            found.append((fits, str(result.get("finished_at", "")), path.parent))
     if not found:
         below = root / name if name else root
         raise CheckpointError(
             f"no complete {kind} run under {below}{os.sep}: run `ssl-bio {kind}` first, or give --checkpoint RUN"
         )
-    return RunFolder(max(found)[1])
+    return RunFolder(max(found)[2])
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
@@ -274,7 +290,12 @@ def _check_version(path: Path, header: Mapping[str, Any]) -> None:
 
 def _is_run_file(name: str) -> bool:
     known = (MODEL_FILE, RECIPE_FILE, HISTORY_FILE, METRICS_FILE, RESUME_FOLDER, FIGURES_FOLDER)
-    return name in known or (name.startswith("predictions") and name.endswith(".npz")) or name.endswith(".tmp")
+    return (
+        name in known
+        or bool(_FOLD.fullmatch(name))
+        or (name.startswith("predictions") and name.endswith(".npz"))
+        or name.endswith(".tmp")
+    )
 
 
 @contextmanager

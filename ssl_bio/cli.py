@@ -15,7 +15,7 @@ from ssl_bio import __version__, recipe
 from ssl_bio.errors import RecipeError, SslBioError
 
 if TYPE_CHECKING:
-    from ssl_bio.commands import Wishes
+    from ssl_bio.studies import Wishes
 
 app = typer.Typer(
     name="ssl-bio",
@@ -50,6 +50,10 @@ OutOption = Annotated[
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run, bit for bit.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")]
+FoldsOption = Annotated[
+    int | None,
+    typer.Option("--folds", min=2, help="Cross-validation by subject: so many parts, each tested once."),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 SheetOption = Annotated[
     Path, typer.Option("--sheet", metavar="CSV", help="The results sheet that rows are appended to.")
@@ -98,6 +102,7 @@ def pretrain(
     recipe_name: RecipeOption = None,
     overrides: SetOption = None,
     seed: SeedOption = None,
+    folds: FoldsOption = None,
     out: OutOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
@@ -110,8 +115,10 @@ def pretrain(
     * `ssl-bio pretrain`
     * `ssl-bio pretrain --recipe har.toml --set pretrain.epochs=20 --seed 1`
     * `ssl-bio pretrain --recipe har.toml --resume`
+    * `ssl-bio pretrain --recipe bidmc-timemae.toml --folds 5`
     """
-    wishes = _wishes(overrides, {"seed": seed}, recipe_name, out, resume, overwrite, device)
+    chosen = {"seed": seed, "data.folds": folds}
+    wishes = _wishes(overrides, chosen, recipe_name, out, resume, overwrite, device)
     from ssl_bio import commands
 
     commands.pretrain(wishes)
@@ -124,13 +131,16 @@ def finetune(
     mode: Annotated[str | None, typer.Option("--mode", help="full, linear-probe, scratch or random-frozen.")] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate of the head.")] = None,
     backbone_lr: Annotated[float | None, typer.Option("--backbone-lr", help="Learning rate of the backbone.")] = None,
-    loss: Annotated[str | None, typer.Option("--loss", help="auto or cross-entropy.")] = None,
+    loss: Annotated[
+        str | None, typer.Option("--loss", help="auto, cross-entropy, binary-cross-entropy, mse, l1 or huber.")
+    ] = None,
     label_fraction: Annotated[
         float | None, typer.Option("--label-fraction", help="Stratified share of the labels, e.g. 0.01.")
     ] = None,
     seeds: Annotated[
         str | None, typer.Option("--seeds", metavar="0,1,2", help="Run once for each, end with mean ± std.")
     ] = None,
+    folds: FoldsOption = None,
     sheet: SheetOption = Path("results.csv"),
     overrides: SetOption = None,
     seed: SeedOption = None,
@@ -147,9 +157,11 @@ def finetune(
     * `ssl-bio finetune --mode linear-probe --seeds 0,1,2`
     * `ssl-bio finetune --mode full --label-fraction 0.01 --seeds 0,1,2`
     * `ssl-bio finetune --recipe har-supervised.toml`
+    * `ssl-bio finetune --recipe bidmc-hr.toml --folds 5 --seeds 0,1,2`
     """
     chosen = {
         "seed": seed,
+        "data.folds": folds,
         "finetune.mode": mode,
         "finetune.lr": lr,
         "finetune.backbone_lr": backbone_lr,
@@ -272,7 +284,7 @@ def _wishes(
     for key, value in chosen.items():
         if value is not None:
             layer = recipe.with_value(layer, key, value)
-    from ssl_bio.commands import Wishes
+    from ssl_bio.studies import Wishes
 
     return Wishes(layer, recipe_name, out, resume, overwrite, device, sheet)
 

@@ -7,68 +7,60 @@ from typing import Literal, NamedTuple
 import torch
 from torch import nn
 
-from ssl_bio import build, learn, recipe, report, resolve, results, runtime, sheet, sources
+from ssl_bio import build, learn, recipe, report, resolve, results, runtime, samples, sheet, sources
 from ssl_bio.checkpoint import MODEL_FILE, RECIPE_FILE, Checkpoint, Facts, RunFolder, load, newest, now
 from ssl_bio.data.store import PreparedDataset, data_root
 from ssl_bio.errors import CheckpointError, RecipeError
-from ssl_bio.learn import Learnt, Place
-from ssl_bio.models.heads import Classifier
+from ssl_bio.learn import Asked, Learnt, Place
+from ssl_bio.models.heads import Predictor
 from ssl_bio.models.vqvae import VQVAE, VQVAEBackbone
-from ssl_bio.recipe import Written
 from ssl_bio.resolve import Resolved
 from ssl_bio.results import Judged
+from ssl_bio.samples import Form
 from ssl_bio.schema import Recipe
+from ssl_bio.studies import RUNS, Job, Wishes, data_of_fold, fold_folder, folds_name, parts, studies_of
 from ssl_bio.terminal import note, table, warn
 from ssl_bio.train import Fitted
 
-RUNS = Path("checkpoints")
 DEFAULT_RECIPE = "demo.toml"
-DEFAULT_SHEET = Path("results.csv")
 
 
-class Wishes(NamedTuple):
-    """What the command line asks for, the same on every command."""
+class Done(NamedTuple):
+    """A finished finetuning."""
 
-    overrides: Written
-    recipe: str | None = None
-    out: Path | None = None
-    resume: bool = False
-    overwrite: bool = False
-    device: str = "auto"
-    sheet: Path = DEFAULT_SHEET
+    judged: Judged
+    facts: Facts
+    n_parameters: int
 
 
-class Job(NamedTuple):
-    """One finetuning: where it starts (None: from random weights) and its recipe."""
-
-    start: Checkpoint | None
-    resolved: Resolved
-
-    def with_seed(self, seed: int) -> "Job":
-        """The same under another seed."""
-        return Job(self.start, Resolved(self.resolved.recipe.model_copy(update={"seed": seed}), self.resolved.origins))
-
-
-def pretrain(wishes: Wishes) -> RunFolder:
-    """Learn a backbone without labels."""
+def pretrain(wishes: Wishes) -> list[RunFolder]:
+    """Learn a backbone without labels; under cross-validation one for each part, which never sees the people of its
+    test split."""
     written = recipe.load(wishes.recipe or DEFAULT_RECIPE)
     resolved = resolve.resolve([written, wishes.overrides])
+    home = (
+        wishes.out or RUNS / resolved.recipe.name / f"pretrain{folds_name(resolved.recipe)}-seed{resolved.recipe.seed}"
+    )
+    return [_pretrain_one(wishes, one, RunFolder(fold_folder(home, one.recipe))) for one in parts(resolved)]
+
+
+def _pretrain_one(wishes: Wishes, resolved: Resolved, run: RunFolder) -> RunFolder:
     device = runtime.pick_device(wishes.device)
-    run = RunFolder(wishes.out or RUNS / resolved.recipe.name / f"pretrain-seed{resolved.recipe.seed}")
     if wishes.resume and _already_complete(run, "pretrain"):
         return run
     resolved = _resumed(run, resolved) if wishes.resume else resolved
     data = sources.dataset(resolved.recipe.data)
     resolved = resolve.with_dataset(resolved, data.info)
     plan = resolved.recipe
+    form = samples.form(plan, data.info)
     runtime.seed_torch(plan.seed, "initialise")
-    backbone = build.backbone(plan, len(data.info.channels), data.info.length)
-    build.fit_input_scaling(backbone, data, plan)
+    backbone = build.backbone(plan, len(data.info.channels), form.window)
+    samples.fit_input_scaling(backbone, data, plan, form)
     task = build.pretext_task(plan, backbone)
     learn.check_pretext(plan, data)
     if plan.model.codewords:
         codewords = load(Path(plan.model.codewords)).facts
-        build.check_fit(codewords, data.info)
+        build.check_codewords(codewords, data.info)
         _say_other_splits("the run in model.codewords", codewords, plan)
     run.claim("pretrain", wishes.resume, wishes.overwrite)
     _announce("pretrain", run, resolved, data, wishes.recipe or DEFAULT_RECIPE)
@@ -76,7 +68,7 @@ def pretrain(wishes: Wishes) -> RunFolder:
     _say_small_batches(plan, backbone)
     run.write_text(RECIPE_FILE, recipe.to_toml(plan, resolved.origins))
     learnt = learn.pretext(plan, data, task, backbone, Place(run, device, wishes.resume, _identity(data, None)))
-    run.finish(learnt.fitted.tensors, _facts("pretrain", plan, data, learnt))
+    run.finish(learnt.fitted.tensors, _facts("pretrain", plan, data, form, learnt))
     table("Pretraining", ["", "value"], _figure_rows(learnt.fitted))
     if isinstance(task.model, VQVAE):
         task.model.load_state_dict(learnt.fitted.tensors)
@@ -86,26 +78,25 @@ def pretrain(wishes: Wishes) -> RunFolder:
 
 
 def finetune(wishes: Wishes, checkpoint: str | None, seeds: Sequence[int] | None) -> list[RunFolder]:
-    """Learn a downstream task on a backbone, once for each seed, and judge each on the test split."""
+    """Learn a downstream task on a backbone, once for each seed and each part of a cross-validation, and judge each
+    on its test split."""
     sheet.check(wishes.sheet)
     device = runtime.pick_device(wishes.device)
-    written = recipe.load(wishes.recipe) if wishes.recipe else None
-    jobs = [_job(wishes, written, start) for start in _starting_points(wishes, written, checkpoint, seeds)]
-    if seeds:
-        jobs = [job.with_seed(seed) for job, seed in zip(jobs, seeds, strict=True)]
-    runs = [RunFolder(_finetune_folder(wishes, job.resolved.recipe, several=bool(seeds))) for job in jobs]
-    for run in runs:
+    studies = studies_of(wishes, checkpoint, seeds)
+    for run, _ in studies:
         run.check("finetune", wishes.resume, wishes.overwrite)
-    judged = [_finetune_one(wishes, job, run, device) for job, run in zip(jobs, runs, strict=True)]
-    first = jobs[0].resolved
-    if len({one.figures["Accuracy"] for one in judged}) == 1 < len(judged):
+    done = [_finetune_study(wishes, run, jobs, device) for run, jobs in studies]
+    plan = studies[0][1][0].resolved.recipe
+    judged = [one.judged for one in done]
+    first = judged[0].outcome.columns[0]
+    if len({one.figures[first] for one in judged}) == 1 < len(judged):
         warn(
             "all seeds agree: nothing in this probe is random; to see the spread, pretrain once a seed and give "
             "--checkpoint a path with {seed} in it"
         )
-    results.compare(first.recipe, [job.resolved.recipe.seed for job in jobs], judged)
-    results.side_by_side(RUNS, first.recipe, runs[0].load().facts)
-    return runs
+    results.compare(plan, [jobs[0].resolved.recipe.seed for _, jobs in studies], judged, done[0].facts.split)
+    results.side_by_side(RUNS, plan, done[0].facts)
+    return [run for run, _ in studies]
 
 
 def evaluate(wishes: Wishes, checkpoint: str | None, data_name: str | None) -> Judged:
@@ -128,17 +119,47 @@ def evaluate(wishes: Wishes, checkpoint: str | None, data_name: str | None) -> J
     data = sources.external(data_name, plan, data_root(plan.data.root)) if data_name else sources.dataset(plan.data)
     if not data_name and data.info.fingerprint != loaded.facts.fingerprint:
         warn(f"dataset {data.info.name} was prepared anew since this run: fingerprint {data.info.fingerprint}")
-    model = _load_classifier(loaded, plan)
+    model = _load_predictor(loaded, plan)
     judged = results.judge(model, run, loaded.facts, plan, data, device, external=bool(data_name))
     results.show(judged, f"{run.path.name} on {data.info.name}, {plan.evaluate.split} ({judged.n} windows)")
-    sheet.append(wishes.sheet, [results.row(loaded.facts, plan, data, judged, model, run)])
+    facts = loaded.facts.model_copy(update={"split": plan.evaluate.split})
+    sheet.append(wishes.sheet, results.rows(facts, plan, data, judged, build.n_parameters(model), run))
     note(f"one row appended to {wishes.sheet}")
     results.side_by_side(RUNS, plan, loaded.facts)
     return judged
 
 
-def _finetune_one(wishes: Wishes, job: Job, run: RunFolder, device: torch.device) -> Judged:
-    start, resolved = job
+def _finetune_study(wishes: Wishes, run: RunFolder, jobs: Sequence[Job], device: torch.device) -> Done:
+    """One seed: a single run, or all parts of a cross-validation as one result."""
+    if jobs[0].run is run:
+        return _finetune_one(wishes, jobs[0], device, with_row=True)
+    already = run.complete_folds
+    if not already:
+        run.claim("finetune", wishes.resume, wishes.overwrite)
+        whole = jobs[0].resolved.recipe
+        run.write_text(RECIPE_FILE, recipe.to_toml(whole.model_copy(update={"data": data_of_fold(whole, -1)}), {}))
+    done = [_finetune_one(wishes, job, device, with_row=False) for job in jobs]
+    judged = results.pooled([one.judged for one in done])
+    facts = done[-1].facts.model_copy(
+        update={
+            "metrics": judged.figures,
+            "split": f"{done[-1].facts.split} of {len(jobs)} folds",
+            "seconds": sum(one.facts.seconds for one in done),
+            "n_train": round(sum(one.facts.n_train for one in done) / len(done)),
+            "finished_at": now(),
+        }
+    )
+    if not already:
+        plan = jobs[-1].resolved.recipe
+        data = sources.dataset(plan.data)
+        plan = resolve.with_dataset(jobs[-1].resolved, data.info).recipe
+        sheet.append(wishes.sheet, results.rows(facts, plan, data, judged, done[-1].n_parameters, run))
+        run.finish_folds(facts)
+    return Done(judged, facts, done[-1].n_parameters)
+
+
+def _finetune_one(wishes: Wishes, job: Job, device: torch.device, with_row: bool) -> Done:
+    start, resolved, run = job
     if wishes.resume and _already_complete(run, "finetune"):
         return _judged_again(run, device)
     resolved = _resumed(run, resolved) if wishes.resume else resolved
@@ -146,90 +167,52 @@ def _finetune_one(wishes: Wishes, job: Job, run: RunFolder, device: torch.device
     resolved = resolve.with_dataset(resolved, data.info)
     plan = resolved.recipe
     learn.check_finetune(plan, data)
+    form = samples.form(plan, data.info, start.facts if start else None)
     runtime.seed_torch(plan.seed, "initialise")
-    backbone = build.backbone(plan, len(data.info.channels), data.info.length, will_load=bool(start))
-    build.fit_input_scaling(backbone, data, plan)
-    if start:
-        build.check_fit(start.facts, data.info)
-        _say_other_splits("the pretrained backbone", start.facts, plan)
-        build.load_into(backbone, start, build.BACKBONE)
-    classes = build.class_names(data, plan.data.target)
-    model = build.classifier(plan, backbone, len(classes))
-    run.claim("finetune", wishes.resume, wishes.overwrite)
+    backbone = build.backbone(plan, len(data.info.channels), form.window, will_load=bool(start))
+    samples.fit_input_scaling(backbone, data, plan, form)
+    anew = build.transfer(backbone, start, data.info, plan) if start else []
+    outcome = samples.outcome(data, plan, samples.training_rows(data, plan, plan.finetune.fit_on))
+    model = build.predictor(plan, backbone, outcome, form)
+    run.claim("finetune", wishes.resume, wishes.overwrite and with_row)
     origin = str(start.path.parent) if start else ""
     _announce("finetune", run, resolved, data, origin or wishes.recipe or "")
+    _say_form(form, data, anew, plan)
+    if start:
+        _say_other_splits("the pretrained backbone", start.facts, plan)
     run.write_text(RECIPE_FILE, recipe.to_toml(plan, resolved.origins))
     frozen = plan.finetune.mode in ("linear-probe", "random-frozen")
     learnt = (learn.linear_probe if frozen else learn.whole_network)(
-        plan, data, model, Place(run, device, wishes.resume, _identity(data, start))
+        plan, data, model, Asked(outcome, form), Place(run, device, wishes.resume, _identity(data, start))
     )
     model.load_state_dict(learnt.fitted.tensors)
-    facts = _facts("finetune", plan, data, learnt).model_copy(update={"classes": classes, "origin": origin})
+    facts = _facts("finetune", plan, data, form, learnt)
+    facts = facts.model_copy(update={"outcome": outcome, "origin": origin, "split": plan.evaluate.split})
     judged = results.judge(model, run, facts, plan, data, device)
-    facts = facts.model_copy(update={"metrics": judged.figures, "split": plan.evaluate.split})
+    facts = facts.model_copy(update={"metrics": judged.figures})
+    n_parameters = build.n_parameters(model)
     # The row first: a crash between the two leaves a run to finish, never a result without its row.
-    sheet.append(wishes.sheet, [results.row(facts, plan, data, judged, model, run)])
+    if with_row:
+        sheet.append(wishes.sheet, results.rows(facts, plan, data, judged, n_parameters, run))
     run.finish(learnt.fitted.tensors, facts)
-    return judged
+    return Done(judged, facts, n_parameters)
 
 
-def _judged_again(run: RunFolder, device: torch.device) -> Judged:
+def _judged_again(run: RunFolder, device: torch.device) -> Done:
     loaded = run.load()
     plan = resolve.resolve([resolve.from_checkpoint(loaded.facts)]).recipe
-    return results.judge(_load_classifier(loaded, plan), run, loaded.facts, plan, sources.dataset(plan.data), device)
+    model = _load_predictor(loaded, plan)
+    judged = results.judge(model, run, loaded.facts, plan, sources.dataset(plan.data), device)
+    return Done(judged, loaded.facts, build.n_parameters(model))
 
 
-def _starting_points(
-    wishes: Wishes, written: Written | None, checkpoint: str | None, seeds: Sequence[int] | None
-) -> list[Checkpoint | None]:
-    """For each seed the pretraining run to start from: the one named, with its seed for `{seed}`, else the
-    newest complete one; none for a recipe that trains from random weights.
-
-    Raises CheckpointError when a run is missing, broken or no pretraining run.
-    """
-    if checkpoint is None:
-        return [_newest_start(wishes, written)] * len(seeds or [0])
-    places = [checkpoint.replace("{seed}", str(seed)) for seed in seeds or [0]]
-    starts = {place: load(Path(place)) for place in dict.fromkeys(places)}
-    for place, start in starts.items():
-        if start.facts.kind != "pretrain":
-            raise CheckpointError(f"{place}: a finetuned run; --checkpoint takes a pretraining run")
-    return [starts[place] for place in places]
-
-
-def _newest_start(wishes: Wishes, written: Written | None) -> Checkpoint | None:
-    plan = resolve.resolve([layer for layer in (written, wishes.overrides) if layer]).recipe
-    if written and plan.finetune.mode in ("scratch", "random-frozen"):
-        return None
-    run = newest(RUNS, "pretrain", plan.name if written else "")
-    note(f"starting from the newest complete pretraining run{f' of {plan.name}' if written else ''}: {run.path}")
-    return run.load()
-
-
-def _job(wishes: Wishes, written: Written | None, start: Checkpoint | None) -> Job:
-    above = [layer for layer in (written, wishes.overrides) if layer]
-    resolved = resolve.resolve([*([resolve.from_checkpoint(start.facts, above)] if start else []), *above])
-    if resolved.recipe.finetune.mode not in ("full", "linear-probe"):
-        return Job(None, resolved)
-    if start:
-        resolve.check_architecture(start.facts, resolved)
-    return Job(start, resolved)
-
-
-def _finetune_folder(wishes: Wishes, plan: Recipe, several: bool) -> Path:
-    if wishes.out:
-        return Path(f"{wishes.out}-seed{plan.seed}") if several else wishes.out
-    return RUNS / plan.name / f"finetune-{_mode_name(plan)}-seed{plan.seed}"
-
-
-def _mode_name(plan: Recipe) -> str:
-    share = plan.finetune.label_fraction
-    return plan.finetune.mode + (f"-labels{share:g}" if share < 1 else "")
-
-
-def _load_classifier(loaded: Checkpoint, plan: Recipe) -> Classifier:
-    backbone = build.backbone(plan, len(loaded.facts.channels), loaded.facts.length, will_load=True)
-    model = build.classifier(plan, backbone, len(loaded.facts.classes))
+def _load_predictor(loaded: Checkpoint, plan: Recipe) -> Predictor:
+    facts = loaded.facts
+    if facts.outcome is None:
+        raise CheckpointError(f"{loaded.path}: its header does not say what it answers; finetune again")
+    form = samples.form_of(facts)
+    backbone = build.backbone(plan, len(facts.channels), form.window, will_load=True)
+    model = build.predictor(plan, backbone, facts.outcome, form)
     build.load_into(model, loaded)
     return model
 
@@ -258,7 +241,9 @@ def _resumed(run: RunFolder, resolved: Resolved) -> Resolved:
     return kept
 
 
-def _facts(kind: Literal["pretrain", "finetune"], plan: Recipe, data: PreparedDataset, learnt: Learnt) -> Facts:
+def _facts(
+    kind: Literal["pretrain", "finetune"], plan: Recipe, data: PreparedDataset, form: Form, learnt: Learnt
+) -> Facts:
     fitted = learnt.fitted
     return Facts(
         kind=kind,
@@ -266,8 +251,9 @@ def _facts(kind: Literal["pretrain", "finetune"], plan: Recipe, data: PreparedDa
         dataset=data.info.name,
         fingerprint=data.info.fingerprint,
         channels=data.info.channels,
-        length=data.info.length,
-        sampling_rate=data.info.sampling_rate,
+        length=form.length,
+        window=form.window,
+        sampling_rate=form.sampling_rate,
         metrics={name: value for name, value in fitted.figures.items() if name != "epoch"},
         selected_on=learnt.selected_on,
         epochs=fitted.epochs,
@@ -294,6 +280,25 @@ def _announce(verb: str, run: RunFolder, resolved: Resolved, data: PreparedDatas
         note(f"  from {origin}: {shown}")
 
 
+def _say_form(form: Form, data: PreparedDataset, anew: Sequence[str], plan: Recipe) -> None:
+    """What is done to signals before the network sees them, what of a checkpoint it cannot use, and which windows
+    have no label."""
+    if form.sampling_rate != data.info.sampling_rate:
+        note(f"signals are resampled to {form.sampling_rate:g} Hz, the checkpoint's rate")
+    if form.window < form.length:
+        note(f"the network sees {form.window} of {form.length} samples: drawn in training, averaged in evaluation")
+    for line in anew:
+        warn(f"starts anew: {line}")
+    counts = {split: len(rows) for split, rows in data.splits[plan.data.validation].items()}
+    unknown = {
+        split: n - len(samples.labelled_rows(data, plan, split)) for split, n in counts.items() if split != "val" or n
+    }
+    missing = {split: n for split, n in unknown.items() if n}
+    if missing:
+        shown = ", ".join(f"{n} of {counts[split]} in {split}" for split, n in missing.items())
+        warn(f"windows without a known {plan.data.target} are left out: {shown}")
+
+
 def _say_padding(backbone: nn.Module) -> None:
     padding = getattr(backbone, "padding", 0)
     if padding:
@@ -302,10 +307,19 @@ def _say_padding(backbone: nn.Module) -> None:
 
 def _say_other_splits(what: str, theirs: Facts, plan: Recipe) -> None:
     """Warn when something learnt from the same people under another division into training and test."""
-    scheme = theirs.recipe["data"]["validation"]
-    if theirs.recipe["data"]["dataset"] == plan.data.dataset and scheme != plan.data.validation:
+    data = theirs.recipe["data"]
+    if data["dataset"] != plan.data.dataset:
+        return
+    learnt, judged = (
+        f"{validation!r}" + (f", part {fold} of {folds}" if folds else "")
+        for validation, folds, fold in (
+            (data["validation"], data["folds"], data["fold"]),
+            (plan.data.validation, plan.data.folds, plan.data.fold),
+        )
+    )
+    if learnt != judged:
         warn(
-            f"{what} learnt under split scheme {scheme!r}, this run is judged under {plan.data.validation!r}: "
+            f"{what} learnt under split scheme {learnt}, this run is judged under {judged}: "
             "it may have seen signals (no labels) of the test people"
         )
 

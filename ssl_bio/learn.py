@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from ssl_bio import build, probe, results
+from ssl_bio import build, probe, results, samples
 from ssl_bio.checkpoint import RunFolder
 from ssl_bio.data.store import PreparedDataset, Rows
-from ssl_bio.data.transforms import check_augmentations
-from ssl_bio.data.view import Batches, Features, View
+from ssl_bio.data.transforms import check_augmentations, even_crops
+from ssl_bio.data.view import Batches, Features
 from ssl_bio.errors import DataError, RecipeError
-from ssl_bio.models.heads import Classifier
+from ssl_bio.models.heads import Predictor
+from ssl_bio.outcome import Outcome, Values
+from ssl_bio.samples import Form
 from ssl_bio.schema import FinetuneSection, PretrainSection, Recipe
 from ssl_bio.tasks import Task, VQVAETask
 from ssl_bio.terminal import warn
@@ -34,6 +36,13 @@ class Place(NamedTuple):
     identity: str  # of data and starting weights
 
 
+class Asked(NamedTuple):
+    """What a finetuned network is to answer, and in what form it sees signals."""
+
+    outcome: Outcome
+    form: Form
+
+
 class Learnt(NamedTuple):
     """What came of it: weights and figures, the split that chose them ("last": none), windows learnt from."""
 
@@ -45,7 +54,7 @@ class Learnt(NamedTuple):
 def pretext(plan: Recipe, data: PreparedDataset, task: Task, backbone: nn.Module, place: Place) -> Learnt:
     """Train the backbone inside a pretext task."""
     settings = plan.pretrain
-    view = build.pretraining_view(data.with_channels(settings.draw_channels), plan, settings.fit_on)
+    view = samples.pretraining_view(data.with_channels(settings.draw_channels), plan, settings.fit_on)
     batches = Batches(
         view,
         settings.batch_size,
@@ -54,11 +63,14 @@ def pretext(plan: Recipe, data: PreparedDataset, task: Task, backbone: nn.Module
         pairs=settings.pretext == "contrast",
         neighbours=settings.neighbours,
         draw_channel=bool(settings.draw_channels),
+        window=samples.form(plan, data.info).window,
     )
-    monitor = {"last": "", "probe": "probe_accuracy", "val_loss": "val_loss"}[settings.select]
+    monitor = {"last": "", "probe": "", "val_loss": "val_loss"}[settings.select]
+    if settings.select == "probe":
+        monitor = PROBE_COLUMNS["MAE" if samples.target_kind(data.info, plan) == "value" else "Accuracy"]
     loop = _loop(settings, plan.seed, monitor)
     watchers = []
-    held_out = len(build.pretraining_view(data, plan, "val"))
+    held_out = len(samples.pretraining_view(data, plan, "val"))
     if held_out and settings.fit_on == "train" and (settings.select == "val_loss" or isinstance(task, VQVAETask)):
         watchers.append(_holding_out(plan, data, task, place.device))
     if settings.select == "probe" or settings.probe_every:
@@ -68,38 +80,47 @@ def pretext(plan: Recipe, data: PreparedDataset, task: Task, backbone: nn.Module
     return Learnt(fitted, "val" if monitor else "last", len(view))
 
 
-def whole_network(plan: Recipe, data: PreparedDataset, model: Classifier, place: Place) -> Learnt:
+def whole_network(plan: Recipe, data: PreparedDataset, model: Predictor, asked: Asked, place: Place) -> Learnt:
     """Train head and backbone, each at its own rate."""
     settings, selected_on = plan.finetune, plan.finetune.selected_on
-    rows = build.training_rows(data, plan, settings.fit_on)
-    batches = Batches(_view(plan, data, rows), settings.batch_size, settings.augment, settings.augment_strength)
+    rows = samples.training_rows(data, plan, settings.fit_on)
+    batches = Batches(
+        samples.view(data, plan, rows, asked.form),
+        settings.batch_size,
+        settings.augment,
+        settings.augment_strength,
+        window=model.window,
+        weights=samples.drawing_weights(data, plan, rows),
+        rates=asked.outcome.rates if isinstance(asked.outcome, Values) else (),
+    )
     validate = None
     if selected_on != "last":
-        held_out = Batches(_view(plan, data, build.training_rows(data, plan, selected_on)), plan.evaluate.batch_size)
-        validate = partial(_validation_figures, held_out, selected_on, place.device)
-    task = build.classify_task(plan, model, frozen_features=False)
+        held_out = samples.view(data, plan, samples.training_rows(data, plan, selected_on), asked.form)
+        batches_held_out = Batches(held_out, plan.evaluate.batch_size)
+        validate = _judging(asked.outcome, batches_held_out, selected_on, place.device, plan.evaluate.paces)
+    task = build.downstream_task(plan, model, asked.outcome, frozen_features=False)
     fitted = fit(task, batches, _finetune_loop(plan), place.run, place.device, validate, place.resume, place.identity)
     return Learnt(fitted, selected_on, len(rows))
 
 
-def linear_probe(plan: Recipe, data: PreparedDataset, model: Classifier, place: Place) -> Learnt:
-    """Fit a linear head on frozen features, and prove that the backbone stayed as it was."""
+def linear_probe(plan: Recipe, data: PreparedDataset, model: Predictor, asked: Asked, place: Place) -> Learnt:
+    """Fit a head on frozen features, and prove that the backbone stayed as it was."""
     settings, selected_on = plan.finetune, plan.finetune.selected_on
     started = time.perf_counter()
-    rows = build.training_rows(data, plan, settings.fit_on)
+    rows = samples.training_rows(data, plan, settings.fit_on)
     with probe.frozen(model.backbone):
-        features = _features(plan, data, rows, model, place.device)
+        features = _features(plan, data, rows, model, asked.form, place.device)
         probe.standardise(model, features.values)
         if settings.probe != "gradient":
-            _solve(plan, model, features)
+            _solve(plan, model, asked.outcome, features)
             solved = Fitted(dict(model.state_dict()), 0, 0, {}, time.perf_counter() - started)
             return Learnt(solved, "last", len(rows))
         validate = None
         if selected_on != "last":
-            held_out_rows = build.training_rows(data, plan, selected_on)
-            held_out = Batches(_features(plan, data, held_out_rows, model, place.device), plan.evaluate.batch_size)
-            validate = partial(_validation_figures, held_out, selected_on, place.device)
-        task = build.classify_task(plan, model, frozen_features=True)
+            held_out_rows = samples.training_rows(data, plan, selected_on)
+            held_out = _features(plan, data, held_out_rows, model, asked.form, place.device)
+            validate = _judging(asked.outcome, Batches(held_out, plan.evaluate.batch_size), selected_on, place.device)
+        task = build.downstream_task(plan, model, asked.outcome, frozen_features=True)
         batches = Batches(features, settings.batch_size)
         fitted = fit(
             task, batches, _finetune_loop(plan), place.run, place.device, validate, place.resume, place.identity
@@ -119,15 +140,15 @@ def check_pretext(plan: Recipe, data: PreparedDataset) -> None:
         raise RecipeError(
             'pretrain.select "val_loss" chooses by the windows of validation: set pretrain.fit_on to "train"'
         )
-    if not len(build.pretraining_view(data, plan, settings.fit_on)):
+    if not len(samples.pretraining_view(data, plan, settings.fit_on)):
         raise DataError(f"dataset {data.info.name} has no window in pretrain.fit_on {settings.fit_on!r}")
     if settings.select == "val_loss" and settings.pretext == "contrast":
         raise RecipeError('pretrain.select "val_loss" needs a pretext task of single windows, not "contrast"')
-    if settings.select == "val_loss" and not len(build.pretraining_view(data, plan, "val")):
+    if settings.select == "val_loss" and not len(samples.pretraining_view(data, plan, "val")):
         raise DataError(f"dataset {data.info.name} has no window in split 'val' for pretrain.select \"val_loss\"")
     if plan.pretrain.probe_every or plan.pretrain.select == "probe":
         everything = plan.finetune.model_copy(update={"label_fraction": 1.0})
-        build.training_rows(data, plan.model_copy(update={"finetune": everything}), "train")
+        samples.training_rows(data, plan.model_copy(update={"finetune": everything}), "train")
 
 
 def check_finetune(plan: Recipe, data: PreparedDataset) -> None:
@@ -135,14 +156,29 @@ def check_finetune(plan: Recipe, data: PreparedDataset) -> None:
     the channels do not allow, an epoch chosen by windows that are trained on, nothing to be judged on."""
     settings = plan.finetune
     check_augmentations(settings.augment, len(data.info.channels))
-    build.training_rows(data, plan, settings.fit_on)
+    rows = samples.training_rows(data, plan, settings.fit_on)
+    asked = samples.outcome(data, plan, rows)
+    if settings.monitor not in ("loss", *asked.columns):
+        raise RecipeError(
+            f"finetune.monitor {settings.monitor!r} is no figure of {plan.data.target!r}: "
+            f"choose loss, {', '.join(asked.columns)}"
+        )
     if not len(data.rows(plan.data.validation, plan.evaluate.split)):
         raise DataError(
             f"dataset {data.info.name} has no window in split {plan.evaluate.split!r} of scheme "
             f"{plan.data.validation!r}: choose another with data.validation ({', '.join(data.info.schemes)}) or "
             "evaluate.split"
         )
-    solved = settings.mode in ("linear-probe", "random-frozen") and settings.probe != "gradient"
+    frozen = settings.mode in ("linear-probe", "random-frozen")
+    solved = frozen and settings.probe != "gradient"
+    if frozen and "attention" in settings.pooling:
+        raise RecipeError('finetune.pooling "attention" has weights to learn: not on a frozen backbone')
+    if solved and (settings.head != "linear" or settings.loss == "bins"):
+        what = f"finetune.head {settings.head!r}" if settings.head != "linear" else 'finetune.loss "bins"'
+        raise RecipeError(f'{what} cannot be solved for: set finetune.probe to "gradient"')
+    samples.drawing_weights(data, plan, rows)
+    if plan.evaluate.paces != [1.0] and not (isinstance(asked, Values) and all(asked.rates)):
+        raise RecipeError(f"evaluate.paces is for rates, and {plan.data.target!r} is none: leave it out")
     if not solved and settings.selected_on == "val" and "val" in settings.fit_on:
         raise RecipeError(
             'finetune.fit_on "train+val" trains on the windows that finetune.selected_on "val" would choose by; '
@@ -172,30 +208,32 @@ def _finetune_loop(plan: Recipe) -> Settings:
     return replace(loop, average=settings.average, patience=settings.patience)
 
 
-def _view(plan: Recipe, data: PreparedDataset, rows: Rows) -> View:
-    return build.view(data, plan.data, rows, data.info.sampling_rate, data.info.length)
-
-
-def _features(plan: Recipe, data: PreparedDataset, rows: Rows, model: Classifier, device: torch.device) -> Features:
-    view = _view(plan, data, rows)
+def _features(
+    plan: Recipe, data: PreparedDataset, rows: Rows, model: Predictor, form: Form, device: torch.device
+) -> Features:
+    view = samples.view(data, plan, rows, form)
     values = probe.extract(model, Batches(view, plan.evaluate.batch_size), device)
     return Features(values, np.asarray(view.targets))
 
 
-def _solve(plan: Recipe, model: Classifier, features: Features) -> None:
+def _solve(plan: Recipe, model: Predictor, outcome: Outcome, features: Features) -> None:
     """Set a head on features by the recipe's solver (a gradient probe's stand-in is the logistic one)."""
     settings = plan.finetune
-    if settings.probe == "ridge":
-        probe.solve_ridge(model, features.values, features.targets, settings.probe_alpha)
-    elif not probe.solve_logistic(model, features.values, features.targets, settings.probe_c):
+    kind = "logistic" if settings.probe == "gradient" else settings.probe
+    if not probe.solve(model, outcome, features.values, features.targets, kind, settings.probe_c, settings.probe_alpha):
         warn("the logistic regression did not converge: a smaller finetune.probe_c helps")
 
 
-def _validation_figures(
-    batches: Batches, split: str, device: torch.device, model: nn.Module, history: History
-) -> dict[str, float]:
-    figures = results.figures_of(cast(Classifier, model), batches, device)
-    return {f"{split}_{name}": value for name, value in figures.items()}
+def _judging(
+    outcome: Outcome, batches: Batches, split: str, device: torch.device, paces: Sequence[float] = (1.0,)
+) -> Validate:
+    """Figures of a split after each epoch."""
+
+    def validate(model: nn.Module, history: History) -> dict[str, float]:
+        figures = results.figures_of(cast(Predictor, model), outcome, batches, device, paces)
+        return {f"{split}_{name}": value for name, value in figures.items()}
+
+    return validate
 
 
 def _watched(watchers: Sequence[Validate], model: nn.Module, history: History) -> dict[str, float]:
@@ -204,24 +242,26 @@ def _watched(watchers: Sequence[Validate], model: nn.Module, history: History) -
 
 def _holding_out(plan: Recipe, data: PreparedDataset, task: Task, device: torch.device) -> Validate:
     """The pretext task's figures on validation windows, and a guard against a codebook that falls out of use."""
-    batches = Batches(build.pretraining_view(data, plan, "val"), plan.evaluate.batch_size)
+    window = samples.form(plan, data.info).window
+    batches = Batches(samples.pretraining_view(data, plan, "val"), plan.evaluate.batch_size)
 
     def validate(model: nn.Module, history: History) -> dict[str, float]:
-        figures = {f"val_{name}": value for name, value in held_out_figures(task, batches, device).items()}
+        figures = {f"val_{name}": value for name, value in held_out_figures(task, batches, window, device).items()}
         return figures | _guard_codes(plan.pretrain, figures, history)
 
     return validate
 
 
 @torch.no_grad()
-def held_out_figures(task: Task, batches: Batches, device: torch.device) -> dict[str, float]:
-    """A task's figures over batches in order, in evaluation mode."""
+def held_out_figures(task: Task, batches: Batches, window: int, device: torch.device) -> dict[str, float]:
+    """A task's figures over batches in order, in evaluation mode, of windows cut evenly into what the network sees."""
     training = task.model.training
     task.model.eval()
     totals: dict[str, torch.Tensor] = {}
     for batch in batches.ordered():
-        for name, value in task.step(torch.from_numpy(batch.inputs).to(device), None).sums.items():
-            totals[name] = totals[name] + value if name in totals else value
+        for part in even_crops(batch.inputs, window):
+            for name, value in task.step(torch.from_numpy(part).to(device), None).sums.items():
+                totals[name] = totals[name] + value if name in totals else value
     task.model.train(training)
     return task.figures(totals)
 
@@ -243,20 +283,29 @@ def _guard_codes(settings: PretrainSection, figures: Figures, history: History) 
 
 
 def _probing(plan: Recipe, data: PreparedDataset, backbone: nn.Module, device: torch.device) -> Validate:
-    """Every k epochs: accuracy on validation people of a linear probe on training people."""
+    """Every k epochs: what a linear probe on training people answers of validation people."""
     every, last = max(1, plan.pretrain.probe_every), plan.pretrain.epochs
-    rows = {split: data.rows(plan.data.validation, split) for split in ("train", "val")}
-    n_classes = len(build.class_names(data, plan.data.target))
+    rows = {split: samples.labelled_rows(data, plan, split) for split in ("train", "val")}
+    outcome = samples.outcome(data, plan, rows["train"])
+    form = samples.form(plan, data.info)
+    column = PROBE_COLUMNS[outcome.columns[0]]
+    pooling = [kind for kind in plan.finetune.pooling if kind != "attention"] or ["mean"]
+    solvable = plan.finetune.model_copy(update={"head": "linear", "pooling": pooling, "loss": "auto"})
+    plan = plan.model_copy(update={"finetune": solvable})
 
     def validate(_: nn.Module, history: History) -> dict[str, float]:
         epoch = len(history) + 1
         if epoch % every and epoch != last:
             return {}
-        classifier = build.classifier(plan, backbone, n_classes)
-        train, val = (_features(plan, data, rows[split], classifier, device) for split in ("train", "val"))
-        probe.standardise(classifier, train.values)
-        _solve(plan, classifier, train)
-        held_out = Batches(val, plan.evaluate.batch_size)
-        return {"probe_accuracy": results.figures_of(classifier, held_out, device)["Accuracy"]}
+        model = build.predictor(plan, backbone, outcome, form)
+        train, val = (_features(plan, data, rows[split], model, form, device) for split in ("train", "val"))
+        probe.standardise(model, train.values)
+        _solve(plan, model, outcome, train)
+        figures = results.figures_of(model, outcome, Batches(val, plan.evaluate.batch_size), device)
+        return {column: figures[outcome.columns[0]]}
 
     return validate
+
+
+#: The history's column of a probe during pretraining, by the metric it shows.
+PROBE_COLUMNS = {"Accuracy": "probe_accuracy", "MAE": "probe_MAE"}

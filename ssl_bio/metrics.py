@@ -1,7 +1,5 @@
 """Figures of merit: the sheet's metric columns, ranking metrics and codebook use."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,11 +10,12 @@ from sklearn.metrics import (
     cohen_kappa_score,
     confusion_matrix,
     f1_score,
+    mean_absolute_error,
+    r2_score,
     roc_auc_score,
+    root_mean_squared_error,
 )
 from torch import Tensor
-
-Metrics = Mapping[str, float]
 
 
 def classification(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, float]:
@@ -42,6 +41,35 @@ def classification(targets: NDArray[np.int64], probabilities: NDArray[np.float64
         result["AUC_PR"] = np.mean(
             [average_precision_score(targets == code, probabilities[:, code]) for code in present]
         )
+    return {name: float(value) for name, value in result.items()}
+
+
+def multilabel(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, float]:
+    """Metric columns of a multi-label task from 0 or 1 `(n, n_labels)` and probabilities of the same shape.
+
+    Accuracy is element-wise, as in the lab's rows: the share of right answers over windows and labels. AUROC and
+    AUC_PR average over the labels that some windows have and some have not, F1 over the labels that occur.
+    """
+    predicted = probabilities >= 0.5
+    occurring = np.flatnonzero(targets.any(axis=0))
+    present = [label for label in occurring if not targets[:, label].all()]
+    result = {"Accuracy": (predicted == targets).mean()}
+    for average in ("weighted", "macro"):
+        result[f"F1_{average}"] = f1_score(
+            targets[:, occurring], predicted[:, occurring], average=average, zero_division=0
+        )
+    if present:
+        pairs = [(targets[:, label], probabilities[:, label]) for label in present]
+        result["AUROC"] = np.mean([roc_auc_score(*pair) for pair in pairs])
+        result["AUC_PR"] = np.mean([average_precision_score(*pair) for pair in pairs])
+    return {name: float(value) for name, value in result.items()}
+
+
+def regression(targets: NDArray[np.float64], answers: NDArray[np.float64]) -> dict[str, float]:
+    """Metric columns of values `(n, n_values)`: means over the values. R2 needs two windows."""
+    result = {"MAE": mean_absolute_error(targets, answers), "RMSE": root_mean_squared_error(targets, answers)}
+    if len(targets) > 1:
+        result["R2"] = r2_score(targets, answers)
     return {name: float(value) for name, value in result.items()}
 
 

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 
 class Group(NamedTuple):
-    """Parameters that train together: `lr` is the peak rate; the schedule multiplies it."""
+    """Parameters that train together: `lr` is the peak rate; the schedule multiplies it. Before epoch `begins`,
+    counted from 0, they stay as they are."""
 
     name: str
     parameters: list[nn.Parameter]
     lr: float
     decays: bool = True
+    begins: int = 0
 
 
 def trainable(module: nn.Module) -> list[nn.Parameter]:
@@ -46,6 +48,7 @@ def optimizer(kind: str, groups: Iterable[Group], weight_decay: float) -> torch.
             "lr": group.lr,
             "peak_lr": group.lr,
             "name": group.name,
+            "begins": group.begins,
             "weight_decay": weight_decay if group.decays else 0.0,
         }
         for group in groups
@@ -68,10 +71,10 @@ def schedule_factor(schedule: str, step: int, n_steps: int, warmup_steps: int) -
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Give every group `factor` times its peak rate."""
+def set_rates(optimizer: torch.optim.Optimizer, factor: float, epoch: int = 0) -> None:
+    """Give every group `factor` times its peak rate, and 0 before the epoch it begins at."""
     for group in optimizer.param_groups:
-        group["lr"] = group["peak_lr"] * factor
+        group["lr"] = group["peak_lr"] * factor if epoch >= group["begins"] else 0.0
 
 
 class WeightAverage:

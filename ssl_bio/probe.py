@@ -1,81 +1,119 @@
-"""Linear probes on a frozen backbone: features computed once, standardised, then a linear classifier."""
+"""Linear probes on a frozen backbone: features computed once, standardised, then a linear model."""
 
 import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from torch import nn
 
+from ssl_bio.data.transforms import even_crops
 from ssl_bio.data.view import Batches
 from ssl_bio.errors import TrainingError
-from ssl_bio.models.heads import Classifier
+from ssl_bio.models.heads import Predictor
+from ssl_bio.outcome import Classes, Labels, Outcome, Values
 from ssl_bio.terminal import progress
 
 _MAX_ITERATIONS = 1000
+_NEVER = -6.0  # log odds of a label that no training window has
 
 
 @torch.no_grad()
-def extract(classifier: Classifier, batches: Batches, device: torch.device) -> NDArray[np.float32]:
-    """Pooled features `(n, n_features)` of all windows, in order, in evaluation mode."""
-    training = classifier.training
-    classifier.to(device).eval()
+def extract(model: Predictor, batches: Batches, device: torch.device) -> NDArray[np.float32]:
+    """Pooled features `(n, n_features)` of all windows, in order, in evaluation mode; of a window longer than the
+    network's, the mean over crops."""
+    training = model.training
+    model.to(device).eval()
     features = []
     with progress("features", len(batches)) as tick:
         for step, batch in enumerate(batches.ordered(), 1):
-            features.append(classifier.features(torch.from_numpy(batch.inputs).to(device)).cpu().numpy())
+            crops = even_crops(batch.inputs, model.window or batch.inputs.shape[-1])
+            found = [model.features(torch.from_numpy(part).to(device)) for part in crops]
+            features.append(torch.stack(found).mean(dim=0).cpu().numpy())
             tick(step)
-    classifier.train(training)
+    model.train(training)
     return np.concatenate(features)
 
 
-def standardise(classifier: Classifier, features: NDArray[np.float32]) -> None:
-    """Have the classifier scale its features by the mean and deviation of these, `(n, n_features)`."""
+def standardise(model: Predictor, features: NDArray[np.float32]) -> None:
+    """Have the predictor scale its features by the mean and deviation of these, `(n, n_features)`."""
     std = features.std(axis=0, dtype=np.float64)
-    classifier.feature_mean.copy_(torch.from_numpy(features.mean(axis=0, dtype=np.float64)))
-    classifier.feature_std.copy_(torch.from_numpy(np.where(std > 1e-8, std, 1.0)))
+    model.feature_mean.copy_(torch.from_numpy(features.mean(axis=0, dtype=np.float64)))
+    model.feature_std.copy_(torch.from_numpy(np.where(std > 1e-8, std, 1.0)))
 
 
-def solve_logistic(classifier: Classifier, features: NDArray[np.float32], targets: NDArray[np.int64], c: float) -> bool:
-    """Set the head to the multinomial logistic regression on standardised features (scikit-learn, L2, `c`).
+def solve(
+    model: Predictor,
+    outcome: Outcome,
+    features: NDArray[np.float32],
+    targets: NDArray[Any],
+    kind: str,
+    c: float,
+    alpha: float,
+) -> bool:
+    """Set the head by scikit-learn's solver on standardised features `(n, n_features)`.
 
-    Returns whether the solver converged.
+    "logistic": multinomial logistic regression (L2, `c`), for labels one of its own each. "ridge": ridge
+    regression (`alpha`) onto -1 and 1, the answer people put on MiniRocket's features; its scores are no log odds:
+    the class is meant, and ranking within a class, not the probabilities. Values are always solved by ridge
+    regression. Returns whether the solver converged.
     """
+    x = _scaled(model, features)
+    if isinstance(outcome, Values):
+        standardised = (targets - np.array(outcome.mean)) / np.array(outcome.std)
+        solved = Ridge(alpha=alpha).fit(x, standardised)
+        _set_head(model, np.atleast_2d(solved.coef_), np.atleast_1d(solved.intercept_))
+        return True
+    if kind == "ridge":
+        _set_head(model, *_two_rows(RidgeClassifier(alpha=alpha).fit(x, targets), outcome))
+        return True
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        solved = LogisticRegression(C=c, max_iter=_MAX_ITERATIONS).fit(_scaled(classifier, features), targets)
-    _set_head(classifier, solved.coef_, solved.intercept_)
+        logistic = LogisticRegression(C=c, max_iter=_MAX_ITERATIONS)
+        if isinstance(outcome, Labels):
+            _set_head(model, *_label_by_label(logistic, x, targets))
+        else:
+            _set_head(model, *_two_rows(logistic.fit(x, targets), outcome))
     return not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 
-def solve_ridge(
-    classifier: Classifier, features: NDArray[np.float32], targets: NDArray[np.int64], alpha: float
-) -> None:
-    """Set the head to ridge regression onto -1 and 1, a class at a time (scikit-learn, `alpha`).
-
-    The answer people put on MiniRocket's features. Its scores are no log odds: the class is meant, and
-    ranking within a class, not the probabilities.
-    """
-    solved = RidgeClassifier(alpha=alpha).fit(_scaled(classifier, features), targets)
-    _set_head(classifier, solved.coef_, solved.intercept_)
+def _two_rows(solved: Any, outcome: Outcome) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights and biases; of two classes the solvers give one row, the score of the second class over the first."""
+    weight, bias = solved.coef_, np.atleast_1d(solved.intercept_)
+    if len(weight) == 1 and isinstance(outcome, Classes):
+        return np.stack([np.zeros_like(weight[0]), weight[0]]), np.array([0.0, bias[0]])
+    return weight, bias
 
 
-def _scaled(classifier: Classifier, features: NDArray[np.float32]) -> NDArray[np.float32]:
-    mean, std = classifier.feature_mean.cpu().numpy(), classifier.feature_std.cpu().numpy()
+def _label_by_label(
+    solver: LogisticRegression, x: NDArray[np.float32], targets: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    weight, bias = np.zeros((targets.shape[1], x.shape[1])), np.zeros(targets.shape[1])
+    for label, column in enumerate(targets.T):
+        if 0 < column.sum() < len(column):
+            solved = solver.fit(x, column)
+            weight[label], bias[label] = solved.coef_[0], solved.intercept_[0]
+        else:
+            bias[label] = _NEVER if not column.any() else -_NEVER
+    return weight, bias
+
+
+def _scaled(model: Predictor, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    mean, std = model.feature_mean.cpu().numpy(), model.feature_std.cpu().numpy()
     return np.asarray((features - mean) / std, np.float32)
 
 
-def _set_head(classifier: Classifier, weight: NDArray[np.float64], bias: NDArray[np.float64]) -> None:
-    if len(weight) == 1:  # two classes: one row, the score of the second class over the first
-        weight, bias = np.stack([np.zeros_like(weight[0]), weight[0]]), np.array([0.0, bias[0]])
+def _set_head(model: Predictor, weight: NDArray[np.float64], bias: NDArray[np.float64]) -> None:
+    assert isinstance(model.head, nn.Linear)
     with torch.no_grad():
-        classifier.head.weight.copy_(torch.from_numpy(weight))
-        classifier.head.bias.copy_(torch.from_numpy(bias))
+        model.head.weight.copy_(torch.from_numpy(weight))
+        model.head.bias.copy_(torch.from_numpy(bias))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ssl_bio import build
+from ssl_bio import samples
 from ssl_bio.checkpoint import RunFolder
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.data.view import Batches
@@ -30,7 +30,7 @@ def draw_vqvae(run: RunFolder, model: VQVAE, plan: Recipe, data: PreparedDataset
         note("no figures: they need matplotlib (pip install 'ssl-bio[figures]')")
         return
     split = "val" if plan.pretrain.fit_on == "train" and len(data.rows(plan.data.validation, "val")) else "train"
-    batches = Batches(build.pretraining_view(data, plan, split), plan.evaluate.batch_size)
+    batches = Batches(samples.pretraining_view(data, plan, split), plan.evaluate.batch_size)
     model.to(device).eval()
     counts = torch.zeros(0)
     with progress("figures", len(batches)) as tick:

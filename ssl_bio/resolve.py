@@ -104,8 +104,11 @@ def with_dataset(resolved: Resolved, info: DatasetInfo) -> Resolved:
     Raises DataError when the dataset cannot serve the recipe.
     """
     target = resolved.recipe.data.target
-    if target and target not in info.targets:
-        raise DataError(f"data.target: dataset {info.name} has no target {target!r}; it has {', '.join(info.targets)}")
+    unknown = [name for name in target.split("+") if name and name not in info.targets]
+    if unknown:
+        raise DataError(
+            f"data.target: dataset {info.name} has no target {unknown[0]!r}; it has {', '.join(info.targets)}"
+        )
     if resolved.recipe.data.validation not in info.schemes:
         raise DataError(
             f"data.validation: dataset {info.name} has no split scheme {resolved.recipe.data.validation!r}; "

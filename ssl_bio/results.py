@@ -1,64 +1,112 @@
 """Judging a finetuned run: predictions, figures, the table a person reads and the row a lab shares."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 import ssl_bio
-from ssl_bio import build, metrics
+from ssl_bio import build, metrics, samples
 from ssl_bio.checkpoint import METRICS_FILE, Facts, RunFolder, now, read_metrics
 from ssl_bio.data.store import DatasetInfo, PreparedDataset
+from ssl_bio.data.transforms import even_crops, played
 from ssl_bio.data.view import Batches, Features
 from ssl_bio.errors import DataError
-from ssl_bio.models.heads import Classifier
+from ssl_bio.models.heads import Predictor
+from ssl_bio.outcome import Answers, Classes, Labels, Outcome, Values
 from ssl_bio.schema import Recipe
 from ssl_bio.sheet import METRIC_COLUMNS
 from ssl_bio.terminal import note, progress, table, warn
 
 
-class Judged(NamedTuple):
-    """A finetuned run's answer on one split."""
+@dataclass(frozen=True)
+class Judged:
+    """A finetuned run's answers on one split."""
 
-    figures: dict[str, float]
-    confusion: NDArray[np.int64]  # (n_classes, n_classes), a row a true class
-    classes: tuple[str, ...]
-    n: int
+    outcome: Outcome
+    targets: NDArray[Any]  # (n,) codes, or (n, n_outputs)
+    answers: Answers  # (n, n_outputs)
+    constants: Mapping[str, Answers]  # what constants of the training windows answer
+
+    @property
+    def n(self) -> int:
+        """How many windows."""
+        return len(self.targets)
+
+    @cached_property
+    def figures(self) -> dict[str, float]:
+        """The metric columns."""
+        return _columns_of(self.outcome, self.targets, self.answers)
+
+    @cached_property
+    def beside(self) -> dict[str, dict[str, float]]:
+        """The same of the constants."""
+        return {name: _columns_of(self.outcome, self.targets, each) for name, each in self.constants.items()}
+
+    def of_output(self, index: int) -> "Judged":
+        """One value alone."""
+        assert isinstance(self.outcome, Values)
+        part = slice(index, index + 1)
+        names = {key: getattr(self.outcome, key)[part] for key in ("names", "units", "mean", "std", "median", "bins")}
+        constants = {name: each[:, part] for name, each in self.constants.items()}
+        outcome = self.outcome.model_copy(update=names)
+        return Judged(outcome, self.targets[:, part], self.answers[:, part], constants)
+
+
+def pooled(parts: Sequence[Judged]) -> Judged:
+    """Answers of several folds as one: every window is answered by the network that did not learn from its person."""
+    first = parts[0]
+    constants = {name: np.concatenate([part.constants[name] for part in parts]) for name in first.constants}
+    return Judged(
+        first.outcome,
+        np.concatenate([part.targets for part in parts]),
+        np.concatenate([part.answers for part in parts]),
+        constants,
+    )
 
 
 @torch.no_grad()
-def predict(model: Classifier, batches: Batches, device: torch.device) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Probabilities `(n, n_classes)` and true class codes `(n,)` of all batches, in order."""
+def predict(
+    model: Predictor, outcome: Outcome, batches: Batches, device: torch.device, paces: Sequence[float] = (1.0,)
+) -> tuple[Answers, NDArray[Any]]:
+    """Answers `(n, n_outputs)` and targets of all batches, in order. A window longer than the network's is answered by
+    the mean over crops that cover it evenly; rates by the mean over `paces` at which the window is played."""
     training = model.training
     model.to(device).eval()
-    forward = model if not _are_features(batches) else model.classify
-    probabilities, targets = [], []
+    of_features = isinstance(batches.source, Features)
+    answers, targets = [], []
     with progress("predict", len(batches)) as tick:
         for step, batch in enumerate(batches.ordered(), 1):
-            logits = forward(torch.from_numpy(batch.inputs).to(device))
-            probabilities.append(logits.double().softmax(dim=1).cpu().numpy())
+            if of_features:
+                found = [outcome.answers(model.answer(torch.from_numpy(batch.inputs).to(device)))]
+            else:
+                found = []
+                for part in even_crops(batch.inputs, model.window or batch.inputs.shape[-1]):
+                    for pace in paces:
+                        shown = part if pace == 1 else played(part, np.full((len(part), 1), pace))
+                        found.append(outcome.answers(model(torch.from_numpy(shown).to(device))) / pace)
+            answers.append(torch.stack(found).mean(dim=0).cpu().numpy())
             targets.append(np.asarray(batch.targets))
             tick(step)
     model.train(training)
-    return np.concatenate(probabilities), np.concatenate(targets)
+    return np.concatenate(answers), np.concatenate(targets)
 
 
-def figures_of(model: Classifier, batches: Batches, device: torch.device) -> dict[str, float]:
-    """The metric columns, and the cross entropy as `loss`."""
-    probabilities, targets = predict(model, batches, device)
-    likelihood = probabilities[np.arange(len(targets)), targets]
-    return {
-        "loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
-        **metrics.classification(targets, probabilities),
-    }
+def figures_of(
+    model: Predictor, outcome: Outcome, batches: Batches, device: torch.device, paces: Sequence[float] = (1.0,)
+) -> dict[str, float]:
+    """The metric columns, and the loss as `loss`."""
+    answers, targets = predict(model, outcome, batches, device, paces)
+    return outcome.figures(targets, answers)
 
 
 def judge(
-    model: Classifier,
+    model: Predictor,
     run: RunFolder,
     facts: Facts,
     plan: Recipe,
@@ -66,25 +114,24 @@ def judge(
     device: torch.device,
     external: bool = False,
 ) -> Judged:
-    """Predict the recipe's split, write `predictions*.npz` and compute the figures.
+    """Predict the recipe's split, write `predictions*.npz` and compute the figures. Windows whose target is not known
+    are left out.
 
     An external dataset is judged on its own split of that name if it has one under its first scheme. Its
     labels are matched by name.
 
     Raises DataError when its labels are not the run's.
     """
+    outcome = facts.outcome
+    assert outcome is not None
     if external:
-        scheme = next(iter(data.info.schemes))
-        rows = data.rows(scheme, plan.evaluate.split)
-        info, _ = data.target(plan.data.target)
-        recode = _match_labels(info.classes, facts.classes, data.info.name)
-    else:
-        rows = data.rows(plan.data.validation, plan.evaluate.split)
-        recode = np.arange(len(facts.classes))
+        plan = with_scheme(plan, next(iter(data.info.schemes)))
+    rows = samples.labelled_rows(data, plan, plan.evaluate.split)
     build.check_channels(facts, data.info)
-    view = build.view(data, plan.data, rows, facts.sampling_rate, facts.length)
-    probabilities, codes = predict(model, Batches(view, plan.evaluate.batch_size), device)
-    targets = recode[codes]
+    view = samples.view(data, plan, rows, samples.form_of(facts))
+    answers, targets = predict(model, outcome, Batches(view, plan.evaluate.batch_size), device, plan.evaluate.paces)
+    if external and not isinstance(outcome, Values):
+        targets = _recoded(targets, data.info.targets[plan.data.target].classes, outcome, data.info.name)
     suffix = "" if plan.evaluate.split == "test" and not external else f"-{data.info.name}-{plan.evaluate.split}"
     run.write_arrays(
         f"predictions{suffix}.npz",
@@ -92,42 +139,63 @@ def judge(
             "row": rows,
             "subject": data.subjects[rows],
             "target": targets,
-            "probability": probabilities.astype(np.float32),
-            "classes": np.array(facts.classes),
+            "value" if isinstance(outcome, Values) else "probability": answers.astype(np.float32),
+            "classes": np.array(outcome.names),
         },
     )
-    return Judged(
-        metrics.classification(targets, probabilities),
-        metrics.confusion(targets, probabilities),
-        facts.classes,
-        len(rows),
-    )
+    return Judged(outcome, targets, answers, outcome.constants(len(rows)))
 
 
-def row(
-    facts: Facts, plan: Recipe, data: PreparedDataset, judged: Judged, model: nn.Module, run: RunFolder
+def with_scheme(plan: Recipe, scheme: str) -> Recipe:
+    """The recipe under another split scheme."""
+    return plan.model_copy(update={"data": plan.data.model_copy(update={"validation": scheme})})
+
+
+def rows(
+    facts: Facts, plan: Recipe, data: PreparedDataset, judged: Judged, n_parameters: int, run: RunFolder
+) -> list[dict[str, object]]:
+    """The sheet's rows: one, or one for each of several values."""
+    outcome = judged.outcome
+    if not isinstance(outcome, Values) or len(outcome.names) == 1:
+        name = plan.task_name or f"{plan.data.dataset}_{plan.data.target}"
+        return [_row(name, facts, plan, data, judged, n_parameters, run)]
+    base = plan.task_name or plan.data.dataset
+    return [
+        _row(f"{base}_{name}", facts, plan, data, judged.of_output(index), n_parameters, run)
+        for index, name in enumerate(outcome.names)
+    ]
+
+
+def _row(
+    task_name: str,
+    facts: Facts,
+    plan: Recipe,
+    data: PreparedDataset,
+    judged: Judged,
+    n_parameters: int,
+    run: RunFolder,
 ) -> dict[str, object]:
-    """The sheet's row."""
     settings = plan.finetune
     return {
         "model_name": plan.model_name or plan.name,
-        "task_name": plan.task_name or f"{plan.data.dataset}_{plan.data.target}",
+        "task_name": task_name,
         **judged.figures,
+        "MAE_constant": judged.beside.get("training mean", {}).get("MAE"),
         "mode": settings.mode,
         "lr": settings.lr if facts.epochs else None,
         "backbone_lr": {"full": settings.backbone_lr, "scratch": settings.lr}.get(settings.mode),
-        "loss": "cross-entropy",
+        "loss": loss_name(judged.outcome),
         "seed": plan.seed,
-        "split": plan.evaluate.split,
+        "split": facts.split or plan.evaluate.split,
         "selected_on": facts.selected_on,
-        "validation": plan.data.validation,
+        "validation": plan.data.validation + (f", {plan.data.folds} folds" if plan.data.folds else ""),
         "fit_on": settings.fit_on,
         "label_fraction": settings.label_fraction,
         "epochs": facts.epochs,
         "best_epoch": facts.best_epoch,
         "n_train": facts.n_train,
         "n_test": judged.n,
-        "n_parameters": build.n_parameters(model),
+        "n_parameters": n_parameters,
         "seconds": round(facts.seconds, 1),
         "dataset": data.info.name,
         "fingerprint": data.info.fingerprint,
@@ -137,48 +205,85 @@ def row(
     }
 
 
+def loss_name(outcome: Outcome) -> str:
+    """What was minimised."""
+    if isinstance(outcome, Values):
+        return outcome.error
+    return "cross-entropy" if isinstance(outcome, Classes) else "binary-cross-entropy"
+
+
 def show(judged: Judged, title: str) -> None:
-    """Figures and confusion matrix."""
-    table(title, ["metric", "value"], [[name, f"{value:.4f}"] for name, value in judged.figures.items()])
-    rows = [
-        [name, *(str(count) for count in counts)] for name, counts in zip(judged.classes, judged.confusion, strict=True)
+    """Figures, and where the errors are: the confusion of classes, each label, or each value."""
+    outcome = judged.outcome
+    beside = list(judged.beside.items())
+    figures = [
+        [name, f"{value:.4f}", *(f"{constant.get(name, float('nan')):.4f}" for _, constant in beside)]
+        for name, value in judged.figures.items()
     ]
-    table("true class (rows) against predicted", ["", *judged.classes], rows)
+    table(title, ["metric", "value", *(f"constant: {name}" for name, _ in beside)], figures)
+    if isinstance(outcome, Classes):
+        counts = metrics.confusion(judged.targets, judged.answers)
+        cells = [[name, *(str(count) for count in row)] for name, row in zip(outcome.names, counts, strict=True)]
+        table("true class (rows) against predicted", ["", *outcome.names], cells)
+    elif isinstance(outcome, Labels):
+        table("label by label", ["", "windows", "AUROC", "AUC_PR", "F1"], _label_cells(judged))
+    elif len(outcome.names) > 1:
+        singles = [judged.of_output(index).figures for index in range(len(outcome.names))]
+        cells = [
+            [f"{name} ({unit})", *(f"{figures[column]:.4f}" for column in outcome.columns if column in figures)]
+            for name, unit, figures in zip(outcome.names, outcome.units, singles, strict=True)
+        ]
+        table("value by value", ["", *(column for column in outcome.columns if column in singles[0])], cells)
 
 
-def compare(plan: Recipe, seeds: Sequence[int], judged: Sequence[Judged]) -> None:
-    """Each seed's figures, mean ± std, and the published figure beside ours."""
-    mode = plan.finetune.mode
-    reference: dict[str, float] = getattr(plan.reference, mode.replace("-", "_"))
-    if plan.finetune.label_fraction < 1:
-        reference = {}  # it was published for all labels
+def _label_cells(judged: Judged) -> list[list[str]]:
+    cells = []
+    for label, name in enumerate(judged.outcome.names):
+        part = slice(label, label + 1)
+        figures = metrics.multilabel(judged.targets[:, part], judged.answers[:, part])
+        shown = [f"{figures[column]:.4f}" if column in figures else "" for column in ("AUROC", "AUC_PR", "F1_macro")]
+        cells.append([name, str(int(judged.targets[:, label].sum())), *shown])
+    return cells
+
+
+def compare(plan: Recipe, seeds: Sequence[int], judged: Sequence[Judged], split: str) -> None:
+    """Each seed's figures and mean ± std; then what constants give and what others published, with ours minus it."""
     names = [name for name in METRIC_COLUMNS if name in judged[0].figures]
-    rows = []
-    for name in names:
-        values = np.array([one.figures[name] for one in judged])
-        cells = [f"{value:.4f}" for value in values] if len(values) > 1 else []
-        published = (
-            [f"{reference[name]:.4f}", f"{values.mean() - reference[name]:+.4f}"] if name in reference else ["", ""]
-        )
-        rows.append([name, *cells, _mean_std(values), *(published if reference else [])])
-    headings = [f"seed {seed}" for seed in seeds] if len(judged) > 1 else []
-    title = f"{plan.name}, {mode}, {plan.evaluate.split} ({judged[0].n} windows)"
-    table(
-        title,
-        [
-            "metric",
-            *headings,
-            "mean ± std" if headings else "value",
-            *(["reference", "ours - it"] if reference else []),
-        ],
-        rows,
-    )
-    if reference and plan.reference.source:
+    values = {name: np.array([one.figures[name] for one in judged]) for name in names}
+    rows = [[name, *(f"{value:.4f}" for value in values[name]), _mean_std(values[name])] for name in names]
+    if len(judged) == 1:
+        rows = [row[:2] for row in rows]
+    headings = [*(f"seed {seed}" for seed in seeds), "mean ± std"] if len(judged) > 1 else ["value"]
+    title = f"{plan.name}, {plan.finetune.mode}, {split} ({judged[0].n} windows)"
+    table(title, ["metric", *headings], rows)
+    others = {f"constant: {name}": figures for name, figures in judged[0].beside.items()} | _published(plan)
+    if not others:
+        return
+    shown = [name for name in names if any(name in figures for figures in others.values())]
+    cells = [["ours", *(_mean_std(values[name]) for name in shown)]]
+    for other, figures in others.items():
+        beside = [
+            f"{figures[name]:.4f} ({values[name].mean() - figures[name]:+.4f})" if name in figures else ""
+            for name in shown
+        ]
+        cells.append([other, *beside])
+    table("beside it (ours - it)", ["", *shown], cells)
+    if len(others) > len(judged[0].beside) and plan.reference.source:
         note(f"reference: {plan.reference.source}")
+
+
+def _published(plan: Recipe) -> dict[str, dict[str, float]]:
+    """The recipe's references for this mode; none with a share of the labels, for they were published for all."""
+    if plan.finetune.label_fraction < 1:
+        return {}
+    reference: dict[str, float] = getattr(plan.reference, plan.finetune.mode.replace("-", "_"))
+    named = {"reference": reference, "the lab's log": plan.reference.log, "paper": plan.reference.paper}
+    return {name: figures for name, figures in named.items() if figures}
 
 
 def side_by_side(root: Path, plan: Recipe, like: Facts) -> None:
     """All complete finetuned runs of a recipe on the same data and split: a row a mode, mean ± std over seeds."""
+    assert like.outcome is not None
     groups: dict[str, list[dict[str, float]]] = {}
     for path in sorted((root / plan.name).glob(f"finetune-*-seed*/{METRICS_FILE}")):
         result = read_metrics(path)
@@ -187,14 +292,13 @@ def side_by_side(root: Path, plan: Recipe, like: Facts) -> None:
             groups.setdefault(mode, []).append(result["metrics"])
     if len(groups) < 2:
         return
-    names = [
-        name
-        for name in ("Accuracy", "F1_macro", "AUROC")
-        if all(name in one for figures in groups.values() for one in figures)
-    ]
+    wanted = ("MAE", "RMSE", "R2") if isinstance(like.outcome, Values) else ("Accuracy", "F1_macro", "AUROC")
+    names = [name for name in wanted if all(name in one for figures in groups.values() for one in figures)]
+    sign = 1 if isinstance(like.outcome, Values) else -1
+    ordered = sorted(groups.items(), key=lambda item: sign * np.mean([one[wanted[0]] for one in item[1]]))
     rows = [
         [mode, str(len(figures)), *(_mean_std(np.array([one[name] for one in figures])) for name in names)]
-        for mode, figures in sorted(groups.items(), key=lambda item: -np.mean([one["Accuracy"] for one in item[1]]))
+        for mode, figures in ordered
     ]
     table(f"{plan.name}: every finetuned run so far, {like.split}", ["mode", "runs", *names], rows)
 
@@ -211,14 +315,22 @@ def _mean_std(values: NDArray[np.float64]) -> str:
     return f"{values.mean():.4f}{spread}"
 
 
-def _are_features(batches: Batches) -> bool:
-    return isinstance(batches.source, Features)
+def _columns_of(outcome: Outcome, targets: NDArray[Any], answers: Answers) -> dict[str, float]:
+    figures = outcome.figures(targets, answers)
+    return {name: value for name, value in figures.items() if name != "loss"}
 
 
-def _match_labels(theirs: Sequence[str], ours: Sequence[str], name: str) -> NDArray[np.int64]:
-    unknown = [label for label in theirs if label not in ours]
+def _recoded(targets: NDArray[Any], theirs: Sequence[str], outcome: Outcome, name: str) -> NDArray[Any]:
+    """Another dataset's classes or labels in this run's order."""
+    unknown = [label for label in theirs if label not in outcome.names]
     if unknown:
         raise DataError(
-            f"dataset {name} has labels that this run does not know: {', '.join(unknown)}; it knows {', '.join(ours)}"
+            f"dataset {name} has labels that this run does not know: {', '.join(unknown)}; "
+            f"it knows {', '.join(outcome.names)}"
         )
-    return np.array([ours.index(label) for label in theirs])
+    place = np.array([outcome.names.index(label) for label in theirs])
+    if isinstance(outcome, Classes):
+        return np.asarray(place[targets])
+    recoded = np.zeros((len(targets), outcome.n_outputs), targets.dtype)
+    recoded[:, place] = targets
+    return recoded

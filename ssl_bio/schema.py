@@ -11,7 +11,10 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Augmentation = Literal["rotate", "scale", "jitter", "shift", "reverse_time", "flip", "stretch", "recolour"]
+# A name, or a name and its own strength: "stretch:0.5".
+Augmentation = Annotated[
+    str, Field(pattern=r"^(rotate|scale|jitter|shift|reverse_time|flip|stretch|recolour)(:\d+(\.\d+)?)?$")
+]
 
 
 class Section(BaseModel):
@@ -32,7 +35,7 @@ class DataSection(Section):
     """Which prepared dataset, which label, which splits."""
 
     dataset: str = "synthetic"
-    target: str = ""  # empty: the dataset's first target
+    target: str = ""  # empty: the dataset's first target; "sbp+dbp": several values at once
     channels: list[str] = []  # empty: all of the dataset's
     # How the publisher's recordings are cut, where the dataset has a choice; unset: as its protocol says.
     sampling_rate: NonNegative = 0  # Hz
@@ -40,8 +43,11 @@ class DataSection(Section):
     stride: Annotated[float, Field(ge=-1)] = -1  # s between windows of a record; 0: one window a record
     highpass: Annotated[float, Field(ge=-1)] = -1  # Hz; 0: no filter
     standardize: Literal["auto", "none", "record"] = "auto"  # "record": by the record's own mean and deviation
+    padding: Literal["auto", "zero", "repeat"] = "auto"  # what fills a window after the end of a shorter record
     normalize: Literal["none", "channel", "window", "channel+window"] = "none"
     validation: str = "subject"  # the split scheme; `ssl-bio data check NAME` lists a dataset's schemes
+    folds: Annotated[int, Field(ge=0)] = 0  # cross-validation by subject: of so many parts ...
+    fold: Annotated[int, Field(ge=-1)] = -1  # ... this one, from 0, is the test split; -1: each in its turn
     missing: Literal["reject", "zero", "interpolate"] = "reject"
     root: str = ""  # empty: $SSL_BIO_DATA, else the user's cache folder
     synthetic: SyntheticSection = SyntheticSection()
@@ -84,6 +90,7 @@ class ModelSection(Section):
     n_layers: Count = 8
     n_heads: Count = 4
     wave_length: Count = 8
+    window: NonNegative = 0  # s that the network sees at once: longer signals are cropped; 0: all, or the checkpoint's
     stem: Literal["patch", "conv"] = "patch"
     encoder: Literal["timemae", "pre-norm", "bert"] = "timemae"
     bert_weights: str = ""  # empty: random weights; else a local folder that `transformers` can read
@@ -137,7 +144,7 @@ class PretrainSection(Section):
 class FinetuneSection(Section):
     """The downstream task and its training."""
 
-    task: Literal["classify"] = "classify"
+    task: Literal["auto", "classify", "multilabel", "regress"] = "auto"  # "auto": what the target is
     mode: Literal["full", "linear-probe", "scratch", "random-frozen"] = "full"
     epochs: Count = 100
     batch_size: Count = 128
@@ -148,22 +155,42 @@ class FinetuneSection(Section):
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: NonNegative = 0
     max_grad_norm: NonNegative = 0
-    loss: Literal["auto", "cross-entropy"] = "auto"
+    # "auto": cross-entropy for classes, binary-cross-entropy for labels, mse for values. "bins": cross-entropy of a
+    # value's place in a histogram, whose mean is the answer.
+    loss: Literal["auto", "cross-entropy", "binary-cross-entropy", "mse", "l1", "huber", "bins"] = "auto"
+    bins: Annotated[int, Field(ge=4)] = 64  # of "bins"
     label_smoothing: Share = 0.0
+    balance: NonNegative = 0.0  # windows are drawn by the rarity of their class to this power; 1: all classes alike
     mixup: NonNegative = 0.0  # parameter of the Beta distribution; 0: none
     augment: list[Augmentation] = []
     augment_strength: NonNegative = 1.0
     average: Share = 0.0  # momentum of the moving average of weights that is evaluated; 0: none
-    pooling: Annotated[list[Literal["mean", "max", "std"]], Field(min_length=1)] = ["mean"]
+    head: Literal["linear", "mlp"] = "linear"  # "mlp": Linear-GELU-Linear
+    head_width: Annotated[int, Field(ge=0)] = 0  # of "mlp"; 0: as wide as the features
+    pooling: Annotated[list[Literal["mean", "max", "std", "attention"]], Field(min_length=1)] = ["mean"]
     layers: Literal["last", "all"] = "last"  # tokens of which layers are pooled
     dropout: Rate = 0.0  # before the head
     probe: Literal["logistic", "ridge", "gradient"] = "logistic"
     probe_c: Positive = 1.0  # "logistic": inverse strength of the L2 penalty, as scikit-learn's C
     probe_alpha: Positive = 100.0  # "ridge": strength of the L2 penalty, as scikit-learn's alpha
+    layer_decay: Fraction = 1.0  # the rate of each stage of the backbone over that of the next one
+    unfreeze_epochs: Annotated[int, Field(ge=0)] = 0  # one more stage of the backbone trains every so many epochs
     label_fraction: Fraction = 1.0
+    label_draw: Literal["windows", "subjects"] = "windows"  # what label_fraction is a share of
     fit_on: Literal["train", "train+val"] = "train"
     selected_on: Literal["val", "last", "test"] = "val"
-    monitor: Literal["loss", "Accuracy", "F1_macro", "BalancedAccuracy"] = "loss"
+    monitor: Literal[
+        "loss",
+        "Accuracy",
+        "F1_macro",
+        "F1_weighted",
+        "BalancedAccuracy",
+        "CohenKappa",
+        "AUROC",
+        "AUC_PR",
+        "MAE",
+        "RMSE",
+    ] = "loss"
     patience: Annotated[int, Field(ge=0)] = 0  # epochs without improvement before stopping; 0: never stop
 
 
@@ -171,6 +198,7 @@ class EvaluateSection(Section):
     """Where and how a finetuned run is judged."""
 
     split: Literal["train", "val", "test"] = "test"
+    paces: Annotated[list[Positive], Field(min_length=1)] = [1.0]  # a rate is the mean answer to windows played so fast
     batch_size: Count = 512
 
 
@@ -182,6 +210,8 @@ class ReferenceSection(Section):
     linear_probe: dict[str, float] = {}
     scratch: dict[str, float] = {}
     random_frozen: dict[str, float] = {}
+    log: dict[str, float] = {}  # the lab's own best, whatever the mode
+    paper: dict[str, float] = {}
 
 
 class Recipe(Section):

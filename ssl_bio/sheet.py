@@ -28,10 +28,11 @@ LAB_COLUMNS = (
     "R2",
     "RMSE",
 )
-METRIC_COLUMNS = (*LAB_COLUMNS[2:], "F1_macro")
+METRIC_COLUMNS = (*LAB_COLUMNS[2:], "F1_macro", "MAE_constant")
 COLUMNS = (
     *LAB_COLUMNS,
     "F1_macro",
+    "MAE_constant",  # of the training mean, predicted always
     "mode",
     "lr",
     "backbone_lr",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ssl_bio.data import archive, convert, har, physionet, store, synthetic
+from ssl_bio.data import archive, arrays, convert, ecg12, har, physionet, ppg, pressure, store, synthetic, ucr
 from ssl_bio.data.archive import Files
 from ssl_bio.data.convert import MAX_SKIPPED, Conversion
 from ssl_bio.data.store import PreparedDataset, ReadOptions
@@ -18,21 +18,39 @@ class Source(NamedTuple):
 
     title: str
     read: Callable[[Files, ReadOptions], Conversion]
-    url: str
+    url: str  # empty: no single download
     sha256: str  # of what the address gives; empty: the publisher names none
     homepage: str
+
+
+def _uea(problem: str, title: str) -> Source:
+    return Source(
+        title, ucr.read_uea(problem, title), ucr.UEA_URL.format(problem), "", ucr.UEA_HOMEPAGE.format(problem)
+    )
 
 
 SOURCES: dict[str, Source] = {
     "har": Source(har.TITLE, har.read, har.URL, har.SHA256, har.HOMEPAGE),
     "mitdb": Source(physionet.MITDB_TITLE, physionet.read_mitdb, physionet.MITDB_URL, "", physionet.MITDB_HOMEPAGE),
     "cinc2017": Source(physionet.CINC_TITLE, physionet.read_cinc2017, physionet.CINC_URL, "", physionet.CINC_HOMEPAGE),
+    "bidmc": Source(ppg.BIDMC_TITLE, ppg.read_bidmc, ppg.BIDMC_URL, "", ppg.BIDMC_HOMEPAGE),
+    "ppg-dalia": Source(ppg.DALIA_TITLE, ppg.read_dalia, ppg.DALIA_URL, "", ppg.DALIA_HOMEPAGE),
+    "uci-bp": Source(pressure.TITLE, pressure.read_uci_bp, pressure.URL, "", pressure.HOMEPAGE),
+    "ptb-xl": Source(ecg12.PTBXL_TITLE, ecg12.read_ptbxl, ecg12.PTBXL_URL, "", ecg12.PTBXL_HOMEPAGE),
+    "csn": Source(ecg12.CSN_TITLE, ecg12.read_csn, ecg12.CSN_URL, "", ecg12.CSN_HOMEPAGE),
+    "uwave": _uea("UWaveGestureLibrary", ucr.UWAVE_TITLE),
+    "phoneme-spectra": _uea("PhonemeSpectra", ucr.PHONEME_TITLE),
+    "arabic-digits": _uea("SpokenArabicDigits", ucr.DIGITS_TITLE),
+    "epilepsy": Source(ucr.EPILEPSY_TITLE, ucr.read_epilepsy, "", "", ucr.EPILEPSY_HOMEPAGE),
+    "arrays": Source(arrays.TITLE, arrays.read_arrays, "", "", arrays.HOMEPAGE),
 }
 
 
 def read_options(section: DataSection) -> ReadOptions:
     """What a recipe says of how recordings are cut."""
-    return ReadOptions(section.sampling_rate, section.window, section.stride, section.highpass, section.standardize)
+    return ReadOptions(
+        section.sampling_rate, section.window, section.stride, section.highpass, section.standardize, section.padding
+    )
 
 
 def dataset(section: DataSection) -> PreparedDataset:
@@ -40,7 +58,8 @@ def dataset(section: DataSection) -> PreparedDataset:
 
     Raises DataError when it can be neither found nor had.
     """
-    return _found(section).with_channels(section.channels)
+    data = _found(section).with_channels(section.channels)
+    return data.with_folds(section.validation, section.folds, section.fold) if section.folds else data
 
 
 def _found(section: DataSection) -> PreparedDataset:
@@ -53,15 +72,15 @@ def _found(section: DataSection) -> PreparedDataset:
     if store.is_prepared(folder):
         return store.open_dataset(folder)
     source = _source(name)
+    chosen = "" if options == ReadOptions() else " --recipe THIS_RECIPE"
+    by_hand = f"ssl-bio data prepare {name} --from PATH_OF_THE_ZIP_OR_FOLDER{chosen}"
+    if not source.url:
+        raise DataError(f"{folder.name} is not prepared under {root}; with the files of {source.homepage}: {by_hand}")
     note(f"{folder.name} is not prepared under {root}: downloading {name} from {source.homepage}")
     try:
         return prepare(name, source.url, root, options)
     except DataError as error:
-        chosen = "" if options == ReadOptions() else " --recipe THIS_RECIPE"
-        raise DataError(
-            f"{error}. Get it from {source.homepage} on any machine, then: "
-            f"ssl-bio data prepare {name} --from PATH_OF_THE_ZIP_OR_FOLDER{chosen}"
-        ) from error
+        raise DataError(f"{error}. Get it from {source.homepage} on any machine, then: {by_hand}") from error
 
 
 def prepare(

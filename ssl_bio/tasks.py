@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from ssl_bio.metrics import codes_used, ndcg, perplexity
 from ssl_bio.models.contrast import MaskedContrast, Views
-from ssl_bio.models.heads import Classifier
+from ssl_bio.models.heads import Predictor, stages
 from ssl_bio.models.timemae import Prediction, TimeMAE, hide
 from ssl_bio.models.vqvae import VQVAE, Reconstruction
 from ssl_bio.optim import Group, groups_of
+from ssl_bio.outcome import Outcome
 
 Sums = Mapping[str, Tensor]
 
@@ -218,46 +219,63 @@ class VQVAETask:
 _LEVELS = ("coarse_", "")  # names of a VQ-VAE's quantizers, the last one always there
 
 
-class ClassifyTask:
-    """Cross entropy on class codes, optionally with mixup (Zhang et al. 2018).
+class DownstreamTask:
+    """A predictor that learns an outcome, optionally with mixup (Zhang et al. 2018).
 
-    `frozen_features=True` takes pooled features in place of signals and trains the head alone.
+    `frozen_features=True` takes pooled features in place of signals and trains the head alone. Below 1,
+    `layer_decay` multiplies the backbone's rate once more for every stage further from the head (Clark et al.
+    2020); with `unfreeze_epochs` k, the deepest stage joins after k epochs, the next after 2 k, and so on (Howard and
+    Ruder 2018).
     """
 
     def __init__(
         self,
-        model: Classifier,
+        model: Predictor,
+        outcome: Outcome,
         lr: float,
         backbone_lr: float,
         label_smoothing: float = 0.0,
         mixup: float = 0.0,
         frozen_features: bool = False,
+        layer_decay: float = 1.0,
+        unfreeze_epochs: int = 0,
     ) -> None:
-        self.model = model
+        self.model, self.outcome = model, outcome
         self.lr, self.backbone_lr = lr, backbone_lr
         self.label_smoothing, self.mixup = label_smoothing, mixup
         self.frozen_features = frozen_features
+        self.layer_decay, self.unfreeze_epochs = layer_decay, unfreeze_epochs
 
     def step(self, inputs: Tensor, targets: Tensor | None) -> StepResult:
-        """Signals or features `(batch, ...)` and class codes `(batch,)`."""
+        """Signals or features `(batch, ...)` and targets: codes `(batch,)`, labels or values `(batch, n)`."""
         assert targets is not None
-        wanted = F.one_hot(targets, self.model.head.out_features).to(inputs.dtype)
+        wanted = self.outcome.wanted(targets)
         if self.mixup and self.model.training:
             share = torch.distributions.Beta(self.mixup, self.mixup).sample().to(inputs.device)
             partner = torch.randperm(len(inputs), device=inputs.device)
             inputs = share * inputs + (1 - share) * inputs[partner]
             wanted = share * wanted + (1 - share) * wanted[partner]
-        logits = self.model.classify(inputs) if self.frozen_features else self.model(inputs)
-        loss = F.cross_entropy(logits, wanted, label_smoothing=self.label_smoothing if self.model.training else 0.0)
+        outputs = self.model.answer(inputs) if self.frozen_features else self.model(inputs)
+        loss = self.outcome.loss(outputs, wanted, self.label_smoothing if self.model.training else 0.0)
         n = torch.tensor(float(len(inputs)))
         return StepResult(loss, {"windows": n, "loss": loss.detach() * n})
 
     def parameter_groups(self) -> list[Group]:
-        """The head at `lr`; the backbone at `backbone_lr` unless features are frozen."""
-        head = groups_of("head", self.model.head, self.lr)
+        """The head, with what pools, at `lr`; the backbone at `backbone_lr` unless features are frozen."""
+        head = groups_of("head", nn.ModuleList([self.model.pooling, self.model.head]), self.lr)
         if self.frozen_features:
             return head
-        return [*head, *groups_of("backbone", self.model.backbone, self.backbone_lr)]
+        if self.layer_decay == 1 and not self.unfreeze_epochs:
+            return [*head, *groups_of("backbone", self.model.backbone, self.backbone_lr)]
+        return [*head, *self._staged_groups()]
+
+    def _staged_groups(self) -> list[Group]:
+        groups = []
+        for distance, stage in enumerate(reversed(stages(self.model.backbone))):
+            lr = self.backbone_lr * self.layer_decay**distance
+            begins = self.unfreeze_epochs * (distance + 1)
+            groups += [group._replace(begins=begins) for group in groups_of(f"backbone_{distance}", stage, lr)]
+        return [group for group in groups if group.parameters]
 
     def after_step(self) -> None:
         """Nothing follows."""

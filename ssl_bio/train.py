@@ -22,6 +22,7 @@ from ssl_bio.terminal import Ticker, progress
 History = Sequence[Mapping[str, float]]
 #: (model, the history of the epochs before) -> more figures of the epoch that just ended.
 Validate = Callable[[nn.Module, History], dict[str, float]]
+_LOWER_IS_BETTER = ("loss", "MAE", "RMSE")
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _train_epoch(
         factor = optim.schedule_factor(
             settings.schedule, position, settings.epochs * n_steps, round(settings.warmup_epochs * n_steps)
         )
-        optim.set_rates(optimizer, factor)
+        optim.set_rates(optimizer, factor, epoch)
         runtime.seed_torch(settings.seed, "step", epoch, step)
         inputs = torch.from_numpy(batch.inputs).to(device)
         targets = None if batch.targets is None else torch.from_numpy(np.asarray(batch.targets)).to(device)
@@ -160,7 +161,7 @@ def _keep_best(state: _State, row: Mapping[str, float], model: nn.Module, monito
     if monitor and monitor not in row:
         return  # an epoch without a probe chooses nothing
     if monitor:
-        score = -row[monitor] if monitor.endswith("loss") else row[monitor]
+        score = -row[monitor] if monitor.endswith(_LOWER_IS_BETTER) else row[monitor]
         if not score > state.best_score:
             return
         state.best_score = score

@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from ssl_bio import optim
-from ssl_bio.models.heads import Classifier
+from ssl_bio.models.heads import Predictor
 from ssl_bio.models.quantizer import Quantizer
 from ssl_bio.models.vqvae import VQVAE, VQVAEBackbone
-from ssl_bio.tasks import ClassifyTask, VQVAETask
+from ssl_bio.outcome import Classes
+from ssl_bio.tasks import DownstreamTask, VQVAETask
 
 
 def test_cosine_with_warmup() -> None:
@@ -57,9 +58,9 @@ def test_state_spaces_keep_their_own_rate_and_never_decay() -> None:
     assert {id(p) for group in (ordinary, apart) for p in group.parameters} == {id(p) for p in backbone.parameters()}
     optimizer = optim.optimizer("sgd", [ordinary, apart], 0.1)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
-    model = Classifier(backbone, 3)
+    model = Predictor(backbone, 3)
     for task in (
-        ClassifyTask(model, lr=1e-3, backbone_lr=2e-5),
+        DownstreamTask(model, Classes(names=("a", "b", "c")), lr=1e-3, backbone_lr=2e-5),
         VQVAETask(VQVAE(backbone, Quantizer(16, 8), 1), 1e-4, "mse", 0, 0),
     ):
         rates = {id(p): group.lr for group in task.parameter_groups() for p in group.parameters}

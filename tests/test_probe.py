@@ -3,21 +3,22 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from ssl_bio import probe
 from ssl_bio.data.view import Batches, Features
 from ssl_bio.errors import TrainingError
 from ssl_bio.models.convnet import ConvBackbone
-from ssl_bio.models.heads import Classifier
+from ssl_bio.models.heads import Predictor, Unit
+from ssl_bio.outcome import Classes, Labels, Values
 
 CPU = torch.device("cpu")
 
 
-def model(n_classes: int) -> Classifier:
+def model(n_classes: int) -> Predictor:
     torch.manual_seed(0)
-    return Classifier(ConvBackbone(2, 64, d_model=16, wave_length=8), n_classes, ("mean", "max", "std"), "all")
+    return Predictor(ConvBackbone(2, 64, d_model=16, wave_length=8), n_classes, ("mean", "max", "std"), "all")
 
 
 def signals(n: int) -> np.ndarray:
@@ -30,7 +31,8 @@ def test_solved_head_is_the_logistic_regression(n_classes: int) -> None:
     targets = np.arange(90) % n_classes
     features = probe.extract(classifier, Batches(Features(x, targets), 32), CPU)
     probe.standardise(classifier, features)
-    assert probe.solve_logistic(classifier, features, targets, 1.0)
+    outcome = Classes(names=("a", "b", "c", "d")[:n_classes])
+    assert probe.solve(classifier, outcome, features, targets, "logistic", 1.0, 100.0)
     scaler = StandardScaler().fit(features)
     reference = LogisticRegression(C=1.0, max_iter=1000).fit(scaler.transform(features), targets)
     with torch.no_grad():
@@ -45,6 +47,42 @@ def test_extraction_leaves_batch_normalisation_alone() -> None:
         probe.extract(classifier, Batches(Features(signals(40), np.zeros(40, int)), 16), CPU)
     assert digest == before == probe.digest(classifier.backbone)
     assert classifier.training
+
+
+def test_solved_values_are_ridge_regression_in_their_unit() -> None:
+    x = signals(60)
+    targets = np.stack([70 + 10 * x[:, 0].mean(axis=1), x[:, 1].std(axis=1)], axis=1).astype(np.float32)
+    outcome = Values(
+        names=("hr", "spread"),
+        units=("beats/min", "mV"),
+        mean=tuple(targets.mean(axis=0).tolist()),
+        std=tuple(targets.std(axis=0).tolist()),
+        median=(70.0, 1.0),
+    )
+    torch.manual_seed(0)
+    backbone = ConvBackbone(2, 64, d_model=16, wave_length=8)
+    regressor = Predictor(backbone, 2, ("mean", "std"), unit=Unit(outcome.mean, outcome.std))
+    features = probe.extract(regressor, Batches(Features(x, targets), 32), CPU)
+    probe.standardise(regressor, features)
+    assert probe.solve(regressor, outcome, features, targets, "logistic", 1.0, 3.0)
+    scaled = StandardScaler().fit_transform(features)
+    reference = Ridge(alpha=3.0).fit(scaled, targets).predict(scaled)
+    with torch.no_grad():
+        np.testing.assert_allclose(regressor.eval()(torch.from_numpy(x)).numpy(), reference, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "ridge"])
+def test_solved_labels_one_of_which_nobody_has(kind: str) -> None:
+    x = signals(80)
+    targets = np.stack([x[:, 0].mean(axis=1) > 0, np.zeros(80, bool), x[:, 1].mean(axis=1) > 0], axis=1).astype(int)
+    labeller = Predictor(ConvBackbone(2, 64, d_model=16, wave_length=8), 3, ("mean", "std"), "all")
+    features = probe.extract(labeller, Batches(Features(x, targets), 32), CPU)
+    probe.standardise(labeller, features)
+    assert probe.solve(labeller, Labels(names=("a", "b", "c")), features, targets, kind, 1.0, 1.0)
+    with torch.no_grad():
+        found = labeller.eval()(torch.from_numpy(x)).numpy() > 0
+    assert not found[:, 1].any()
+    assert (found == targets).mean() > 0.9
 
 
 @pytest.mark.parametrize("harm", ["parameter", "buffer"])

@@ -5,9 +5,12 @@ import torch
 from torch.nn import functional as F
 
 from ssl_bio.models.contrast import MaskedContrast
-from ssl_bio.models.heads import Classifier
+from ssl_bio.models.heads import Predictor
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
-from ssl_bio.tasks import ClassifyTask, ContrastTask, TimeMAETask
+from ssl_bio.outcome import Classes
+from ssl_bio.tasks import ContrastTask, DownstreamTask, TimeMAETask
+
+FOUR = Classes(names=("a", "b", "c", "d"))
 
 
 def backbone() -> TimeMAEBackbone:
@@ -66,17 +69,17 @@ def test_pretext_groups_leave_the_target_out() -> None:
 
 
 def test_head_and_backbone_train_at_their_own_rates() -> None:
-    task = ClassifyTask(Classifier(backbone(), 4), lr=1e-3, backbone_lr=2e-5)
+    task = DownstreamTask(Predictor(backbone(), 4), FOUR, lr=1e-3, backbone_lr=2e-5)
     groups = {group.name: group for group in task.parameter_groups()}
     assert (groups["head"].lr, groups["backbone"].lr) == (1e-3, 2e-5)
     together = [id(p) for group in groups.values() for p in group.parameters]
     assert sorted(together) == sorted(id(p) for p in task.model.parameters())
-    probe = ClassifyTask(Classifier(backbone(), 4), lr=1e-3, backbone_lr=2e-5, frozen_features=True)
+    probe = DownstreamTask(Predictor(backbone(), 4), FOUR, lr=1e-3, backbone_lr=2e-5, frozen_features=True)
     assert [group.name for group in probe.parameter_groups()] == ["head"]
 
 
 def test_mixup_mixes_in_training_alone() -> None:
-    task = ClassifyTask(Classifier(backbone(), 4), 1e-3, 1e-3, mixup=1.0)
+    task = DownstreamTask(Predictor(backbone(), 4), FOUR, 1e-3, 1e-3, mixup=1.0)
     inputs, targets = torch.randn(8, 3, 64), torch.arange(8) % 4
     plain = F.cross_entropy(task.model.eval()(inputs), targets)
     torch.testing.assert_close(task.step(inputs, targets).loss, plain)

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from ssl_bio.checkpoint import RunFolder
 from ssl_bio.data.view import Batches, Features
 from ssl_bio.errors import CheckpointError, TrainingError
-from ssl_bio.models.heads import Classifier
+from ssl_bio.models.heads import Predictor
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
-from ssl_bio.tasks import ClassifyTask, StepResult, Task, TimeMAETask
+from ssl_bio.outcome import Classes
+from ssl_bio.tasks import DownstreamTask, StepResult, Task, TimeMAETask
 from ssl_bio.train import Fitted, History, Settings, Validate, fit
 
 CPU = torch.device("cpu")
@@ -40,8 +41,8 @@ def pretext() -> Task:
 
 def classify() -> Task:
     torch.manual_seed(0)
-    model = Classifier(TimeMAEBackbone(CHANNELS, LENGTH, d_model=16, n_layers=1, stem="conv"), 3, dropout=0.1)
-    return ClassifyTask(model, lr=1e-3, backbone_lr=1e-4, mixup=0.4)
+    model = Predictor(TimeMAEBackbone(CHANNELS, LENGTH, d_model=16, n_layers=1, stem="conv"), 3, dropout=0.1)
+    return DownstreamTask(model, Classes(names=("a", "b", "c")), lr=1e-3, backbone_lr=1e-4, mixup=0.4)
 
 
 def run_folder(name: str) -> RunFolder:

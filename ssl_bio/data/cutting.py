@@ -1,6 +1,7 @@
 """From a record to windows: gaps bridged, resampled, filtered, standardised, cut as `ReadOptions` say."""
 
 from collections.abc import Iterator, Mapping
+from math import floor
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,22 @@ class Cuts(NamedTuple):
         begin = self.starts / self.sampling_rate
         return begin, begin + self.length / self.sampling_rate
 
+    def n_inside(self, at: NDArray[np.float64]) -> NDArray[np.int64]:
+        """How many of the times `at` (s into the record, in any order) lie in each window, its end excluded."""
+        begin, end = self.seconds()
+        ordered = np.sort(at)
+        return np.searchsorted(ordered, end) - np.searchsorted(ordered, begin)
+
+    def mean_inside(self, at: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Mean of the finite values at ascending times `at` (s into the record) that lie in each window, its end
+        excluded; NaN where there are none."""
+        known = np.isfinite(values)
+        total = np.concatenate([[0.0], np.cumsum(values[known])])
+        begin, end = self.seconds()
+        first, last = np.searchsorted(at[known], begin), np.searchsorted(at[known], end)
+        n = last - first
+        return np.where(n > 0, (total[last] - total[first]) / np.maximum(n, 1), np.nan).astype(np.float32)
+
     def chosen(self, keep: NDArray[np.bool_], why: str) -> "Cuts":
         """Those of the windows to keep; `why` says what happened to the others."""
         left_out = int((~keep).sum())
@@ -65,8 +82,8 @@ class Cutter:
     def cut(self, signals: Signals, sampling_rate: float, pad: bool = True) -> Cuts:
         """Treat a record `(channels, samples)`, NaN in its gaps, and cut it.
 
-        A record shorter than the window is padded with zeros at its end, or, without `pad`, gives no window. A lead
-        that is constant becomes zeros; a window that touches a gap is left out.
+        A record shorter than the window is padded at its end with zeros, or with itself again, as the options say;
+        without `pad` it gives no window. A constant lead becomes zeros; a window that touches a gap is left out.
         """
         options, rate = self.options, self.options.sampling_rate
         missing = ~np.isfinite(signals)
@@ -90,6 +107,8 @@ class Cutter:
         windows = np.zeros((len(starts), len(treated), self.length), np.float32)
         for row, start in enumerate(starts):
             part = treated[:, start : start + self.length]
+            if options.padding == "repeat" and part.shape[1] < self.length:
+                part = np.tile(part, -(-self.length // part.shape[1]))[:, : self.length]
             windows[row, :, : part.shape[1]] = part
         n_gaps = len(all_starts) - len(starts)
         dropped = {why: many for why, many in ((GAPS, n_gaps), (SILENT, int(silent.any()))) if many}
@@ -99,9 +118,10 @@ class Cutter:
         if not self.options.stride:
             yield max(0, (n - self.length) // 2)
             return
-        step = self.options.stride * self.options.sampling_rate
-        for index in range(max(1, int((n - self.length) // max(step, 1)) + 1)):
-            yield round(index * max(step, 1))
+        step = max(self.options.stride * self.options.sampling_rate, 1)
+        # The last window may end with the record, which rounding of the step must not take away.
+        for index in range(max(0, floor((n - self.length) / step + 1e-6)) + 1):
+            yield round(index * step)
 
 
 def _bridged(signals: Signals, missing: NDArray[np.bool_]) -> Signals:

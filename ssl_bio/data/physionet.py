@@ -61,6 +61,7 @@ class Record(NamedTuple):
     name: str
     signals: Signals
     sampling_rate: float
+    leads: tuple[str, ...]
     beats: NDArray[np.int64]  # (n, 2)
 
 
@@ -170,26 +171,35 @@ def quiet_wfdb() -> Iterator[ModuleType]:
         yield wfdb
 
 
+@contextmanager
+def reading_wfdb(path: Path) -> Iterator[ModuleType]:
+    """The library, reading the record at a path without suffix: whatever it raises is a DataError that names it."""
+    try:
+        with quiet_wfdb() as wfdb:
+            yield wfdb
+    # wfdb raises whatever numpy or the parser met.
+    except Exception as error:
+        raise DataError(f"record {path.name}: cannot be read ({type(error).__name__}: {error})") from error
+
+
 def read_record(path: Path, with_beats: bool = False) -> Record:
     """A WFDB record by its path without suffix. Raises DataError that names it when it is broken."""
     beats = np.empty((0, 2), np.int64)
-    try:
-        with quiet_wfdb() as wfdb:
-            record = wfdb.rdrecord(str(path))
-            annotation = wfdb.rdann(str(path), "atr") if with_beats else None
-        if annotation:
+    with reading_wfdb(path) as wfdb:
+        record = wfdb.rdrecord(str(path))
+        if with_beats:
+            annotation = wfdb.rdann(str(path), "atr")
             pairs = [
                 (sample, _AAMI_CODE[symbol])
                 for sample, symbol in zip(annotation.sample, annotation.symbol, strict=True)
                 if symbol in _AAMI_CODE
             ]
             beats = np.array(pairs, np.int64).reshape(-1, 2)
-    # wfdb raises whatever numpy or the parser met.
-    except Exception as error:
-        raise DataError(f"record {path.name}: cannot be read ({type(error).__name__}: {error})") from error
     if record.p_signal is None or not record.p_signal.size:
         raise DataError(f"record {path.name}: holds no signal")
-    return Record(path.name, record.p_signal.T.astype(np.float64), float(record.fs), beats)
+    # Some publishers' tools leave a comma behind a lead's name.
+    leads = tuple(name.strip(", ") for name in record.sig_name)
+    return Record(path.name, record.p_signal.T.astype(np.float64), float(record.fs), leads, beats)
 
 
 def _records(files: Files, suffix: str, partner: str) -> list[str]:

@@ -28,6 +28,7 @@ from ssl_bio.errors import DataError
 
 FORMAT_VERSION = 1
 ENVIRONMENT_VARIABLE = "SSL_BIO_DATA"
+_FOLD_SEED = 42
 
 Signals = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -44,6 +45,7 @@ class ReadOptions(NamedTuple):
     stride: float = -1  # s from one window's start to the next; 0: one window a record, its middle
     highpass: float = -1  # Hz; 0: no filter
     standardize: str = "auto"  # "record" or "none"
+    padding: str = "auto"  # "zero" or "repeat": what fills a window after the end of a shorter record
 
     def over(self, protocol: "ReadOptions") -> "ReadOptions":
         """These options where somebody chose, the protocol's elsewhere."""
@@ -54,8 +56,8 @@ class ReadOptions(NamedTuple):
         """Raise DataError when anything was chosen: the windows of this dataset come ready cut."""
         if self != ReadOptions():
             raise DataError(
-                "data.sampling_rate, window, stride, highpass, standardize: this dataset's windows come ready cut; "
-                "leave them out"
+                "data.sampling_rate, window, stride, highpass, standardize, padding: this dataset's windows come ready "
+                "cut; leave them out"
             )
 
     def folder(self, name: str) -> str:
@@ -63,7 +65,7 @@ class ReadOptions(NamedTuple):
         unset = ReadOptions()
         parts = [
             f"{label}{value:g}" if isinstance(value, float | int) else f"{label}{value}"
-            for label, value, default in zip(("hz", "s", "step", "hp", "by-"), self, unset, strict=True)
+            for label, value, default in zip(("hz", "s", "step", "hp", "by-", "pad-"), self, unset, strict=True)
             if value != default
         ]
         return "-".join([name, *parts])
@@ -133,14 +135,18 @@ class PreparedDataset:
 
         Raises DataError that lists the valid names.
         """
-        if scheme not in self.splits:
+        parts = self._scheme(scheme)
+        if split not in parts:
+            raise DataError(f"dataset {self.info.name} has no split {split!r}; it has {', '.join(parts)}")
+        return parts[split]
+
+    def _scheme(self, name: str) -> Mapping[str, Rows]:
+        if name not in self.splits:
             raise DataError(
-                f"data.validation: dataset {self.info.name} has no split scheme {scheme!r}; "
+                f"data.validation: dataset {self.info.name} has no split scheme {name!r}; "
                 f"it has {', '.join(self.splits)}"
             )
-        if split not in self.splits[scheme]:
-            raise DataError(f"dataset {self.info.name} has no split {split!r}; it has {', '.join(self.splits[scheme])}")
-        return self.splits[scheme][split]
+        return self.splits[name]
 
     def with_channels(self, names: Sequence[str]) -> "PreparedDataset":
         """This dataset with these of the channels on disk, in the order named; for an empty list as it is.
@@ -158,6 +164,27 @@ class PreparedDataset:
             return self
         chosen = tuple(stored.index(name) for name in names)
         return replace(self, info=self.info.model_copy(update={"channels": tuple(names)}), chosen=chosen, stored=stored)
+
+    def with_folds(self, scheme: str, folds: int, fold: int) -> "PreparedDataset":
+        """This dataset cut into parts by subject, the same ones under any seed: part `fold` (from 0) of `folds` is the
+        test split, a tenth of all people, at least one of those who follow it, validates, the others train.
+
+        Raises DataError when there is no such part, or fewer people than parts and a validating one.
+        """
+        everything = np.unique(np.concatenate(list(self._scheme(scheme).values())))
+        people = np.random.default_rng(_FOLD_SEED).permutation(np.unique(self.subjects[everything]))
+        if not 0 <= fold < folds:
+            raise DataError(f"data.fold: {fold} is not from 0 to {folds - 1}, as data.folds {folds} has it")
+        if folds < 2 or len(people) <= folds:
+            raise DataError(f"data.folds: {len(people)} people do not make {folds} parts and one to validate")
+        parts = np.array_split(people, folds)
+        others = np.concatenate([*parts[fold + 1 :], *parts[:fold]])
+        n_val = max(1, round(len(people) / 10))
+        drawn = {"train": others[n_val:], "val": others[:n_val], "test": parts[fold]}
+        rows = {name: everything[np.isin(self.subjects[everything], who)] for name, who in drawn.items()}
+        text = f"part {fold} of {folds} tests, by subject; a tenth of the people validates"
+        info = self.info.model_copy(update={"schemes": {scheme: text}, "overlap": {scheme: {}}})
+        return replace(self, info=info, splits={scheme: rows})
 
     def read(self, rows: Rows) -> Signals:
         """Signals `(n, channels, length)` of rows, with the chosen channels."""

@@ -1,6 +1,6 @@
 """Pure functions of (array, generator) on signals `(n, channels, length)`; none writes into its input."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import cast
 
@@ -33,10 +33,20 @@ def fill_missing(signals: Signals, how: str) -> Signals:
     return filled
 
 
-def channel_statistics(signals: Signals) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of each channel over windows and time; a silent channel gets 1."""
-    mean = signals.mean(axis=(0, 2), dtype=np.float64)
-    std = signals.std(axis=(0, 2), dtype=np.float64)
+def channel_statistics(parts: Iterable[Signals]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each channel over windows and time; a silent channel gets 1.
+
+    `parts` are `(n, channels, length)` each, merged one after the other (Chan et al. 1979), so that a split need not
+    fit into memory.
+    """
+    n, mean, square = 0, np.zeros(1), np.zeros(1)
+    for part in parts:
+        size = part.shape[0] * part.shape[2]
+        centre = part.mean(axis=(0, 2), dtype=np.float64)
+        shift, total = centre - mean, n + size
+        square = square + part.var(axis=(0, 2), dtype=np.float64) * size + shift**2 * n * size / total
+        n, mean = total, mean + shift * size / total
+    std = np.sqrt(square / n)
     return mean.astype(np.float32), np.where(std > 0, std, 1.0).astype(np.float32)
 
 
@@ -69,6 +79,20 @@ def conform(signals: Signals, sampling_rate: float, wanted_rate: float, wanted_l
         )
     start = (length - wanted_length) // 2
     return signals[..., start : start + wanted_length]
+
+
+def crop(signals: Signals, length: int, rng: np.random.Generator) -> Signals:
+    """`length` samples of each window, from a place drawn at random for each."""
+    start = rng.integers(0, signals.shape[-1] - length + 1, len(signals))
+    index = np.broadcast_to(start[:, None, None] + np.arange(length), (*signals.shape[:2], length))
+    return np.take_along_axis(signals, index, axis=-1)
+
+
+def even_crops(signals: Signals, length: int) -> list[Signals]:
+    """Crops of `length` samples that cover windows `(n, channels, samples)` evenly, as few as possible."""
+    total = signals.shape[-1]
+    starts = np.linspace(0, total - length, -(-total // length)).round().astype(int)
+    return [signals[..., start : start + length] for start in starts]
 
 
 def rotate(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
@@ -116,9 +140,20 @@ def reverse_time(signals: Signals, rng: np.random.Generator, strength: float = 1
 def stretch(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
     """Play each window faster or slower by up to a factor 1.5 (at strength 1), as hearts and steps do; where it
     runs out of samples it turns back."""
-    n, _, length = signals.shape
-    pace = np.exp(np.log(1.5) * strength * rng.uniform(-1, 1, (n, 1)))
-    start = rng.uniform(0, 1, (n, 1)) * (1 - pace) * (length - 1)
+    pace = draw_paces(len(signals), rng, strength)
+    return played(signals, pace, rng.uniform(0, 1, (len(signals), 1)))
+
+
+def draw_paces(n: int, rng: np.random.Generator, strength: float) -> NDArray[np.float64]:
+    """Factors `(n, 1)` between 1 / 1.5 and 1.5 at strength 1, even on a logarithmic scale."""
+    return np.asarray(np.exp(np.log(1.5) * strength * rng.uniform(-1, 1, (n, 1))))
+
+
+def played(signals: Signals, pace: NDArray[np.float64], place: NDArray[np.float64] | float = 0.5) -> Signals:
+    """Windows `(n, channels, length)` played `pace` `(n, 1)` times as fast, at their old length; `place` says where in
+    the room that is left or lacking they begin, 0.5 keeps their middle."""
+    length = signals.shape[-1]
+    start = place * (1 - pace) * (length - 1)
     period = max(2 * (length - 1), 1)
     position = np.mod(start + pace * np.arange(length), period)
     position = np.minimum(position, period - position)
@@ -168,10 +203,17 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 }
 
 
+def parse_augmentation(text: str) -> tuple[str, float]:
+    """ "name" or "name:strength" -> both; the strength is 1 unless given."""
+    name, _, strength = text.partition(":")
+    return name, float(strength or 1)
+
+
 def check_augmentations(names: Sequence[str], n_channels: int) -> None:
     """Raise DataError when an augmentation cannot serve this many channels."""
-    for name in names:
-        AUGMENTATIONS[name](np.zeros((1, n_channels, 8), np.float32), np.random.default_rng(0), 1.0)
+    for text in names:
+        name, strength = parse_augmentation(text)
+        AUGMENTATIONS[name](np.zeros((1, n_channels, 8), np.float32), np.random.default_rng(0), strength)
 
 
 def _rotation_matrices(vectors: NDArray[np.float64]) -> NDArray[np.float32]:

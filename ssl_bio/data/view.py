@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bio.data.store import PreparedDataset, Rows, Signals
-from ssl_bio.data.transforms import AUGMENTATIONS, conform, fill_missing
+from ssl_bio.data.store import PreparedDataset, Rows, Signals, Subjects
+from ssl_bio.data.transforms import AUGMENTATIONS, conform, crop, draw_paces, fill_missing, parse_augmentation, played
 from ssl_bio.errors import DataError
 
 #: A generator for a purpose ("order", "augment") and a position within an epoch.
@@ -57,6 +57,11 @@ class View:
         same = (self.rows[found] == wanted) & (subjects[self.rows[found]] == subjects[self.rows[positions]])
         return np.where(same, found, positions)
 
+    def parts(self, size: int = 4096) -> Iterator[Signals]:
+        """All signals, so many windows at a time."""
+        for start in range(0, len(self), size):
+            yield self.read(slice(start, start + size))
+
 
 @dataclass(frozen=True)
 class Features:
@@ -77,8 +82,10 @@ class Features:
 class Batches:
     """Batches of a view or of features, shuffled for training or in order for evaluation.
 
-    `draw_channel` shows one channel of each training window, at random. `pairs` gives each another view as its
-    target: of itself, or of one up to `neighbours` rows away, augmented on its own.
+    `draw_channel` shows one channel of each training window, at random, and `window` so many samples of it, from a
+    place drawn at random (0: all). `pairs` gives each another view as its target: of itself, or of one up to
+    `neighbours` rows away, augmented on its own. An epoch draws windows by `weights`, which sum to 1, with
+    replacement. Those of the target values that are `rates` go with the pace at which "stretch" plays a window.
     """
 
     source: View | Features
@@ -88,29 +95,47 @@ class Batches:
     pairs: bool = False
     neighbours: int = 0
     draw_channel: bool = False
+    window: int = 0
+    weights: NDArray[np.float64] | None = None
+    rates: Sequence[bool] = ()
 
     def __len__(self) -> int:
         return -(-len(self.source) // self.batch_size)
 
     def shuffled(self, streams: Streams) -> Iterator[Batch]:
         """One epoch in random order; every draw comes from `streams`, a function of purpose and position."""
-        order = streams("order").permutation(len(self.source))
+        n, drawing = len(self.source), streams("order")
+        order = drawing.permutation(n) if self.weights is None else drawing.choice(n, n, p=self.weights)
         for step in range(len(self)):
             positions = order[step * self.batch_size : (step + 1) * self.batch_size]
             rng = streams("augment", step)
-            inputs = self._augmented(positions, rng)
+            inputs, pace = self._augmented(positions, rng)
             targets = None if self.source.targets is None else self.source.targets[positions]
+            if targets is not None and any(self.rates):
+                targets = np.where(self.rates, targets * pace, targets).astype(targets.dtype)
             if self.pairs and isinstance(self.source, View):
-                targets = self._augmented(self.source.neighbours(positions, self.neighbours, rng), rng)
+                targets, _ = self._augmented(self.source.neighbours(positions, self.neighbours, rng), rng)
             yield Batch(inputs, targets)
 
-    def _augmented(self, positions: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
+    def _augmented(
+        self, positions: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Inputs, and how many times as fast each is played."""
         inputs = self.source.read(positions)
+        pace = np.ones((len(inputs), 1))
         if self.draw_channel:
             inputs = inputs[np.arange(len(inputs)), rng.integers(inputs.shape[1], size=len(inputs))][:, None]
-        for name in self.augment:
-            inputs = AUGMENTATIONS[name](inputs, rng, self.strength)
-        return inputs
+        if self.window and self.window < inputs.shape[-1]:
+            inputs = crop(inputs, self.window, rng)
+        for text in self.augment:
+            name, own_strength = parse_augmentation(text)
+            strength = self.strength * own_strength
+            if name == "stretch":
+                pace = draw_paces(len(inputs), rng, strength)
+                inputs = played(inputs, pace, rng.uniform(0, 1, (len(inputs), 1)))
+            else:
+                inputs = AUGMENTATIONS[name](inputs, rng, strength)
+        return inputs, pace
 
     def ordered(self) -> Iterator[Batch]:
         """All of it, once, in order, as it is."""
@@ -142,6 +167,18 @@ def draw_labelled(
         members = rows[labels[rows] == code]
         if len(members) == 0:
             raise DataError(f"class {name!r} is missing from training: its {len(rows)} windows hold none of it")
-        n = max(1, round(fraction * len(members)))
-        chosen.append(members if n == len(members) else rng.permutation(members)[:n])
+        chosen.append(draw_share(members, fraction, rng))
     return np.sort(np.concatenate(chosen))
+
+
+def draw_share(rows: Rows, fraction: float, rng: np.random.Generator) -> Rows:
+    """`fraction` of `rows` at random, at least one."""
+    n = max(1, round(fraction * len(rows)))
+    return rows if n == len(rows) else np.sort(rng.permutation(rows)[:n])
+
+
+def draw_people(rows: Rows, subjects: Subjects, fraction: float, rng: np.random.Generator) -> Rows:
+    """All rows of `fraction` of the people in `rows`, at least one of them."""
+    people = np.unique(subjects[rows])
+    n = max(1, round(fraction * len(people)))
+    return rows[np.isin(subjects[rows], rng.permutation(people)[:n])]

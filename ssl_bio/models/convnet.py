@@ -61,6 +61,9 @@ class ConvStem(nn.Module):
 class ConvBackbone(nn.Module):
     """The stem alone as a backbone: signals `(batch, n_channels, length)` -> tokens `(batch, n_tokens, d_model)`."""
 
+    stage_names = ("stem.stages",)
+    entrance = ("input_norm.", "stem.enter.")
+
     def __init__(
         self, n_channels: int, length: int, d_model: int = 128, wave_length: int = 16, normalize: str = "channel"
     ) -> None:

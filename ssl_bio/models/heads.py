@@ -1,4 +1,4 @@
-"""From tokens to answers: pooling over tokens, feature scaling, a linear head."""
+"""From tokens to answers: pooling over tokens, feature scaling, a head."""
 
 from collections.abc import Sequence
 from typing import Protocol, cast
@@ -18,37 +18,76 @@ class Backbone(Protocol):
     def layers(self, signals: Tensor) -> list[Tensor]: ...
 
 
-class Pooling(nn.Module):
-    """Tokens `(batch, n_tokens, width)` -> `(batch, len(kinds) * width)`: mean, max, std over tokens."""
+def stages(backbone: nn.Module) -> list[nn.Module]:
+    """A backbone's parts from its input to its tokens; every parameter is in just one of them.
 
-    def __init__(self, kinds: Sequence[str]) -> None:
+    What a backbone does not name in `stage_names`, input scaling and positions among it, belongs to the first.
+    """
+    modules = dict(backbone.named_modules())
+    found: list[nn.Module] = []
+    for name in getattr(backbone, "stage_names", ()):
+        part = modules.get(name, nn.ModuleList())  # a patch stem has no stages
+        found += list(part) if isinstance(part, nn.ModuleList) else [part]
+    taken = {id(parameter) for part in found for parameter in part.parameters()}
+    rest = nn.Module()
+    for index, parameter in enumerate(p for p in backbone.parameters() if id(p) not in taken):
+        rest.register_parameter(str(index), parameter)
+    return [rest, *found] if len(list(rest.parameters())) else found
+
+
+class Pooling(nn.Module):
+    """Tokens `(batch, n_tokens, width)` -> `(batch, len(kinds) * width)`: mean, max, std over tokens, or
+    "attention", a mean whose weights are learnt (Ilse et al. 2018, without the gate); it alone needs the width."""
+
+    def __init__(self, kinds: Sequence[str], width: int = 0) -> None:
         super().__init__()
-        unknown = set(kinds) - {"mean", "max", "std"}
+        unknown = set(kinds) - {"mean", "max", "std", "attention"}
         if unknown or not kinds:
-            raise ValueError(f"pooling must name mean, max or std, got {list(kinds)}")
+            raise ValueError(f"pooling must name mean, max, std or attention, got {list(kinds)}")
         self.kinds = tuple(kinds)
+        if "attention" in kinds:
+            self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        parts = []
-        for kind in self.kinds:
-            if kind == "mean":
-                parts.append(tokens.mean(dim=1))
-            elif kind == "max":
-                parts.append(tokens.amax(dim=1))
-            else:
-                # The floor under the root keeps the gradient finite where all tokens agree.
-                parts.append((tokens.var(dim=1, correction=0) + 1e-8).sqrt())
-        return torch.cat(parts, dim=-1)
+        return torch.cat([self._pool(kind, tokens) for kind in self.kinds], dim=-1)
+
+    def _pool(self, kind: str, tokens: Tensor) -> Tensor:
+        if kind == "mean":
+            return tokens.mean(dim=1)
+        if kind == "max":
+            return tokens.amax(dim=1)
+        if kind == "attention":
+            weight: Tensor = self.score(tokens).softmax(dim=1)
+            return (weight * tokens).sum(dim=1)
+        # The floor under the root keeps the gradient finite where all tokens agree.
+        return (tokens.var(dim=1, correction=0) + 1e-8).sqrt()
 
     def extra_repr(self) -> str:
         return ", ".join(self.kinds)
 
 
-class Classifier(nn.Module):
-    """A backbone, pooling and a linear head: signals `(batch, n_channels, length)` -> logits `(batch, n_classes)`.
+class Unit(nn.Module):
+    """Standardised outputs `(batch, n)` -> outputs in the target's unit."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.std + self.mean
+
+
+class Predictor(nn.Module):
+    """A backbone, pooling and a head: signals `(batch, n_channels, length)` -> outputs `(batch, n_outputs)`.
 
     `layers="last"` pools the backbone's tokens, "all" those of every depth. Pooled features are
-    standardised by `feature_mean` and `feature_std`, which are 0 and 1 until a probe sets them.
+    standardised by `feature_mean` and `feature_std`, which are 0 and 1 until a probe sets them. The head is
+    "linear", or "mlp": Linear-GELU-Linear with `head_width` units (0: as many as features). `unit`, for
+    values, puts the target's unit back. `window`: the most samples to be shown at once (0: any number).
     """
 
     feature_mean: Tensor
@@ -57,31 +96,42 @@ class Classifier(nn.Module):
     def __init__(
         self,
         backbone: nn.Module,
-        n_classes: int,
+        n_outputs: int,
         pooling: Sequence[str] = ("mean",),
         layers: str = "last",
         dropout: float = 0.0,
+        head: str = "linear",
+        head_width: int = 0,
+        unit: Unit | None = None,
+        window: int = 0,
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.pooling = Pooling(pooling)
         self.all_layers = layers == "all"
+        self.window = window
         widths = cast(Backbone, backbone).layer_widths
-        n_features = len(pooling) * (sum(widths) if self.all_layers else widths[-1])
+        used = widths if self.all_layers else widths[-1:]
+        self.pooling = nn.ModuleList(Pooling(pooling, width) for width in used)
+        n_features = len(pooling) * sum(used)
         self.register_buffer("feature_mean", torch.zeros(n_features))
         self.register_buffer("feature_std", torch.ones(n_features))
         self.dropout = Dropout(dropout)
-        self.head = nn.Linear(n_features, n_classes)
+        if head not in ("linear", "mlp"):
+            raise ValueError(f"head must be 'linear' or 'mlp', not {head!r}")
+        hidden = head_width or n_features
+        self.head: nn.Module = nn.Linear(n_features, n_outputs)
+        if head == "mlp":
+            self.head = nn.Sequential(nn.Linear(n_features, hidden), nn.GELU(), nn.Linear(hidden, n_outputs))
+        self.unit = unit or nn.Identity()
 
     def features(self, signals: Tensor) -> Tensor:
         """Pooled features `(batch, n_features)`, not yet standardised."""
-        if not self.all_layers:
-            return cast(Tensor, self.pooling(self.backbone(signals)))
-        return torch.cat([self.pooling(tokens) for tokens in cast(Backbone, self.backbone).layers(signals)], dim=-1)
+        tokens = cast(Backbone, self.backbone).layers(signals) if self.all_layers else [self.backbone(signals)]
+        return torch.cat([pool(each) for pool, each in zip(self.pooling, tokens, strict=True)], dim=-1)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Logits `(batch, n_classes)` of pooled features."""
-        return cast(Tensor, self.head(self.dropout((features - self.feature_mean) / self.feature_std)))
+    def answer(self, features: Tensor) -> Tensor:
+        """Outputs `(batch, n_outputs)` of pooled features."""
+        return cast(Tensor, self.unit(self.head(self.dropout((features - self.feature_mean) / self.feature_std))))
 
     def forward(self, signals: Tensor) -> Tensor:
-        return self.classify(self.features(signals))
+        return self.answer(self.features(signals))

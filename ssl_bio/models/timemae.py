@@ -28,6 +28,9 @@ class TimeMAEBackbone(nn.Module):
     `wave_length` is padded at its end with the last sample.
     """
 
+    stage_names = ("stem.stages", "encoder.blocks")
+    entrance = ("input_norm.", "stem.enter.", "stem.project.")
+
     def __init__(
         self,
         n_channels: int,

@@ -65,6 +65,9 @@ class VQVAEBackbone(nn.Module):
     Raises ValueError for windows shorter than one token, and for a `stride` that does not divide `wave_length`.
     """
 
+    stage_names = ("blocks", "down")
+    entrance = ("input_norm.", "enter.")
+
     def __init__(
         self,
         n_channels: int,

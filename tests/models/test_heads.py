@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ssl_bio.models.heads import Classifier, Pooling
+from ssl_bio.models.heads import Pooling, Predictor
 from ssl_bio.models.timemae import TimeMAEBackbone
 
 
@@ -11,7 +11,7 @@ def test_pooling_by_hand() -> None:
     tokens = torch.tensor([[[1.0, 4.0], [3.0, 4.0]]])
     pooled = Pooling(["mean", "max", "std"])(tokens)
     torch.testing.assert_close(pooled, torch.tensor([[2.0, 4.0, 3.0, 4.0, 1.0, 1e-4]]))
-    with pytest.raises(ValueError, match="mean, max or std"):
+    with pytest.raises(ValueError, match="mean, max, std or attention"):
         Pooling(["median"])
 
 
@@ -27,16 +27,16 @@ def test_gradient_is_finite_where_all_tokens_agree() -> None:
 )
 def test_all_layers_are_pooled(stem: str, n_features: int) -> None:
     backbone = TimeMAEBackbone(2, 64, d_model=16, n_layers=2, stem=stem)
-    classifier = Classifier(backbone, 4, ["mean", "max"], layers="all")
+    classifier = Predictor(backbone, 4, ["mean", "max"], layers="all")
     x = torch.randn(3, 2, 64)
     assert classifier.features(x).shape == (3, n_features)
     assert classifier(x).shape == (3, 4)
-    last = Classifier(backbone, 4, ["mean", "max"]).eval()
+    last = Predictor(backbone, 4, ["mean", "max"]).eval()
     torch.testing.assert_close(last.features(x), classifier.eval().features(x)[:, -32:])
 
 
 def test_feature_scaling_is_part_of_the_network() -> None:
-    classifier = Classifier(TimeMAEBackbone(2, 64, d_model=16, n_layers=1), 4).eval()
+    classifier = Predictor(TimeMAEBackbone(2, 64, d_model=16, n_layers=1), 4).eval()
     x = torch.randn(3, 2, 64)
     classifier.feature_mean.fill_(1.0)
     classifier.feature_std.fill_(2.0)

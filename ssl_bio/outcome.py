@@ -1,0 +1,171 @@
+"""What is asked of a window: one class, any of several labels, or values.
+
+An outcome knows its loss, how a network's outputs become answers (probabilities, or values in the target's
+unit), and which figures judge them. It is stored with the weights, so a run says itself what its outputs mean.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from ssl_bio import metrics
+
+Answers = NDArray[np.float64]  # (n, n_outputs)
+
+
+class _Base(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    names: tuple[str, ...]
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the network."""
+        return len(self.names)
+
+
+class Classes(_Base):
+    """One class of several; targets are codes `(n,)`, answers probabilities `(n, n_classes)`."""
+
+    kind: Literal["classes"] = "classes"
+    columns: ClassVar = ("Accuracy", "BalancedAccuracy", "F1_weighted", "F1_macro", "CohenKappa", "AUROC", "AUC_PR")
+
+    def wanted(self, targets: Tensor) -> Tensor:
+        """Codes `(batch,)` -> one-hot `(batch, n_classes)`, which can be mixed."""
+        return F.one_hot(targets, self.n_outputs).float()
+
+    def loss(self, outputs: Tensor, wanted: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Cross entropy of logits, averaged over the batch."""
+        return F.cross_entropy(outputs, wanted, label_smoothing=smoothing)
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        """Probabilities."""
+        return outputs.double().softmax(dim=1)
+
+    def figures(self, targets: NDArray[Any], answers: Answers) -> dict[str, float]:
+        """The metric columns, and the cross entropy as `loss`."""
+        likelihood = answers[np.arange(len(targets)), targets]
+        return {
+            "loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
+            **metrics.classification(targets, answers),
+        }
+
+    def constants(self, n: int) -> dict[str, Answers]:
+        """No constant answer stands beside classes: their figures say what chance gives."""
+        return {}
+
+
+class Labels(_Base):
+    """Any of several labels; targets are 0 or 1 `(n, n_labels)`, answers their probabilities."""
+
+    kind: Literal["labels"] = "labels"
+
+    columns: ClassVar = ("Accuracy", "F1_weighted", "F1_macro", "AUROC", "AUC_PR")
+
+    def wanted(self, targets: Tensor) -> Tensor:
+        """As they are, in floating point."""
+        return targets.float()
+
+    def loss(self, outputs: Tensor, wanted: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Binary cross entropy of logits, averaged over windows and labels."""
+        return F.binary_cross_entropy_with_logits(outputs, wanted * (1 - smoothing) + smoothing / 2)
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        """Probabilities."""
+        return outputs.double().sigmoid()
+
+    def figures(self, targets: NDArray[Any], answers: Answers) -> dict[str, float]:
+        """The metric columns, and the binary cross entropy as `loss`."""
+        likelihood = np.where(targets == 1, answers, 1 - answers)
+        return {"loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()), **metrics.multilabel(targets, answers)}
+
+    def constants(self, n: int) -> dict[str, Answers]:
+        """No constant answer stands beside labels."""
+        return {}
+
+
+class Values(_Base):
+    """Values in their units; targets and answers `(n, n_values)`. The loss sees them standardised by training.
+
+    With "bins" the network gives, for each value, a histogram over `bins`, a row of evenly spaced centres: it learns
+    a normal distribution around the value, one bin wide (Imani and White 2018), and answers with the median.
+    """
+
+    kind: Literal["values"] = "values"
+    units: tuple[str, ...]
+    mean: tuple[float, ...]  # of the training windows, as are the others
+    std: tuple[float, ...]
+    median: tuple[float, ...]
+    error: Literal["mse", "l1", "huber", "bins"] = "mse"
+    bins: tuple[tuple[float, ...], ...] = ()
+
+    columns: ClassVar = ("MAE", "R2", "RMSE")
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the network."""
+        return sum(len(row) for row in self.bins) or len(self.names)
+
+    @property
+    def rates(self) -> tuple[bool, ...]:
+        """Which of the values count something in time, and grow when a signal is played faster."""
+        return tuple(unit == "Hz" or unit.endswith("/min") for unit in self.units)
+
+    def wanted(self, targets: Tensor) -> Tensor:
+        """As they are."""
+        return targets.float()
+
+    def loss(self, outputs: Tensor, wanted: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Squared, absolute or Huber's error in training deviations, or the histograms' cross entropy; averaged over
+        windows and values."""
+        if self.error == "bins":
+            centres = self._centres(outputs)
+            width = centres[:, 1:2] - centres[:, :1]
+            near = (-0.5 * ((centres - wanted[..., None]) / width) ** 2).softmax(dim=-1)
+            return -(near * self._histograms(outputs).log_softmax(dim=-1)).sum(dim=-1).mean()
+        return self._error(outputs, wanted, self.error)
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        """The outputs themselves, for the network's last layer puts the unit back; or the histograms' medians."""
+        if self.error != "bins":
+            return outputs.double()
+        centres = self._centres(outputs.double())
+        width = centres[:, 1:2] - centres[:, :1]
+        share = self._histograms(outputs.double()).softmax(dim=-1)
+        total = share.cumsum(dim=-1)
+        middle = (total < 0.5).sum(dim=-1, keepdim=True).clamp(max=share.shape[-1] - 1)
+        inside = (0.5 - (total - share).gather(-1, middle)) / share.gather(-1, middle)
+        lower = centres.expand_as(share).gather(-1, middle) - width / 2
+        return (lower + width * inside)[..., 0]
+
+    def figures(self, targets: NDArray[Any], answers: Answers) -> dict[str, float]:
+        """MAE, R2 and RMSE, means over the values where there are several, and the loss (absolute for bins)."""
+        values = torch.from_numpy(answers), torch.from_numpy(np.asarray(targets, np.float64))
+        loss = self._error(*values, "l1" if self.error == "bins" else self.error)
+        return {"loss": float(loss), **metrics.regression(targets, answers)}
+
+    def constants(self, n: int) -> dict[str, Answers]:
+        """What the best constants of the training windows answer: the mean, and the median."""
+        both = {"training mean": self.mean, "training median": self.median}
+        return {name: np.tile(np.array(value), (n, 1)) for name, value in both.items()}
+
+    def _error(self, answers: Tensor, wanted: Tensor, error: str) -> Tensor:
+        scale = torch.tensor(self.std, dtype=answers.dtype, device=answers.device)
+        ours, theirs = answers / scale, wanted / scale
+        if error == "mse":
+            return F.mse_loss(ours, theirs)
+        return F.l1_loss(ours, theirs) if error == "l1" else F.huber_loss(ours, theirs)
+
+    def _centres(self, like: Tensor) -> Tensor:
+        return torch.tensor(self.bins, dtype=like.dtype, device=like.device)  # (n_values, n_bins)
+
+    def _histograms(self, outputs: Tensor) -> Tensor:
+        return outputs.view(len(outputs), len(self.bins), -1)
+
+
+Outcome = Annotated[Classes | Labels | Values, Field(discriminator="kind")]

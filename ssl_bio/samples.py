@@ -1,0 +1,223 @@
+"""Which windows and labels of a dataset a recipe learns from, and in what form a network sees them."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from ssl_bio import runtime
+from ssl_bio.checkpoint import Facts
+from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
+from ssl_bio.data.transforms import channel_statistics
+from ssl_bio.data.view import View, check_missing, draw_labelled, draw_people, draw_share
+from ssl_bio.errors import DataError, RecipeError
+from ssl_bio.outcome import Classes, Labels, Outcome, Values
+from ssl_bio.schema import Recipe
+
+_KIND_OF_TASK = {"classify": "class", "multilabel": "labels", "regress": "value"}
+_LOSSES = {
+    "class": ("cross-entropy",),
+    "labels": ("binary-cross-entropy",),
+    "value": ("mse", "l1", "huber", "bins"),
+}
+
+
+class Form(NamedTuple):
+    """How signals come to a network: their rate in Hz, and in samples how long a window of the dataset is and how much
+    of it the network sees at once."""
+
+    sampling_rate: float
+    length: int
+    window: int
+
+
+def form(plan: Recipe, info: DatasetInfo, start: Facts | None = None) -> Form:
+    """The form of a dataset for a new network, or for one that goes on from a pretraining run.
+
+    A pretrained network keeps its sampling rate, and where its tokens have learnt positions, at most its own window.
+    """
+    rate = start.sampling_rate if start else info.sampling_rate
+    length = info.length if rate == info.sampling_rate else round(info.length * rate / info.sampling_rate)
+    wanted = round(plan.model.window * rate)
+    if not wanted and start and plan.model.kind == "timemae":
+        wanted = start.window or start.length
+    return Form(rate, length, min(wanted or length, length))
+
+
+def form_of(facts: Facts) -> Form:
+    """The form that a finished run was trained on."""
+    return Form(facts.sampling_rate, facts.length, facts.window or facts.length)
+
+
+def view(data: PreparedDataset, plan: Recipe, rows: Rows, form: Form) -> View:
+    """Rows of a dataset with the recipe's target and treatment."""
+    check_missing(data, plan.data.missing)
+    return View(data, rows, targets(data, plan)[rows], plan.data.missing, form.sampling_rate, form.length)
+
+
+def pretraining_view(data: PreparedDataset, plan: Recipe, split: str) -> View:
+    """Unlabelled rows of "train", "val" or "train+val"."""
+    info = data.info
+    return View(data, _union(data, plan, split), None, plan.data.missing, info.sampling_rate, info.length)
+
+
+def training_rows(data: PreparedDataset, plan: Recipe, split: str) -> Rows:
+    """Labelled rows of "train", "val" or "train+val": all of them, or the recipe's share."""
+    rows = labelled_rows(data, plan, split)
+    settings = plan.finetune
+    rng = runtime.stream(plan.seed, f"labels of {split}")
+    if settings.label_fraction < 1 and settings.label_draw == "subjects":
+        rows = draw_people(rows, data.subjects, settings.label_fraction, rng)
+        return draw_labelled(rows, *_classes(data, plan, rows, split), 1.0, rng) if _is_class(data, plan) else rows
+    if _is_class(data, plan):
+        return draw_labelled(rows, *_classes(data, plan, rows, split), settings.label_fraction, rng)
+    return draw_share(rows, settings.label_fraction, rng)
+
+
+def labelled_rows(data: PreparedDataset, plan: Recipe, split: str) -> Rows:
+    """Rows of "train", "val" or "train+val" whose target is known.
+
+    Raises DataError when there is none.
+    """
+    rows = _union(data, plan, split)
+    values = targets(data, plan)[rows]
+    known = rows[np.isfinite(values).all(axis=1)] if values.dtype.kind == "f" else rows
+    if len(rows) and not len(known):
+        raise DataError(f"data.target: {plan.data.target!r} is known of no window of split {split!r}")
+    return known
+
+
+def target_names(plan: Recipe) -> list[str]:
+    """The targets that the recipe asks for."""
+    return plan.data.target.split("+")
+
+
+def targets(data: PreparedDataset, plan: Recipe) -> NDArray[Any]:
+    """The recipe's target of every row: codes `(n,)`, labels `(n, n_labels)` or values `(n, n_values)`, NaN where one
+    is not known.
+
+    Raises DataError when the dataset has no such target or the recipe's task does not go with it.
+    """
+    kind, names = target_kind(data.info, plan), target_names(plan)
+    if kind == "value":
+        return np.stack([np.asarray(data.targets[name], np.float32) for name in names], axis=1)
+    return np.asarray(data.targets[names[0]])
+
+
+def target_kind(info: DatasetInfo, plan: Recipe) -> str:
+    """What the recipe's target holds: "class", "labels" or "value".
+
+    Raises DataError for a target that is not there, cannot be learnt, or does not go with the task.
+    """
+    names, task = target_names(plan), plan.finetune.task
+    for name in names:
+        if name not in info.targets:
+            raise DataError(
+                f"data.target: dataset {info.name} has no target {name!r}; it has {', '.join(info.targets)}"
+            )
+    kinds = {info.targets[name].kind for name in names}
+    kind = next(iter(kinds))
+    wanted = _KIND_OF_TASK.get(task, kind)
+    if len(kinds) > 1 or (len(names) > 1 and kind != "value"):
+        raise DataError(f"data.target: {plan.data.target!r} joins targets, and only values can be joined")
+    if kind != wanted or kind not in _LOSSES:
+        fitting = [
+            name for name, other in info.targets.items() if other.kind in ([wanted] if task != "auto" else _LOSSES)
+        ]
+        raise DataError(
+            f"data.target: {plan.data.target!r} holds {_plural(kind)}, and finetune.task {task!r} needs "
+            f"{_plural(wanted) if task != 'auto' else 'classes, labels or values'}: "
+            f"{', '.join(fitting) or 'this dataset has none'}"
+        )
+    return kind
+
+
+def outcome(data: PreparedDataset, plan: Recipe, rows: Rows) -> Outcome:
+    """What the recipe asks, with what standardises values or weighs classes measured on training `rows`.
+
+    Raises RecipeError for a loss that does not go with the target.
+    """
+    settings, kind, names = plan.finetune, target_kind(data.info, plan), target_names(plan)
+    if settings.loss != "auto" and settings.loss not in _LOSSES[kind]:
+        raise RecipeError(
+            f"finetune.loss {settings.loss!r} does not go with the {_plural(kind)} of {plan.data.target!r}: "
+            f"choose {' or '.join(_LOSSES[kind])}"
+        )
+    info = data.info.targets[names[0]]
+    values = targets(data, plan)[rows]
+    if kind == "labels":
+        return Labels(names=info.classes)
+    if kind == "class":
+        return Classes(names=info.classes)
+    values = values.astype(np.float64)
+    std = values.std(axis=0)
+    return Values(
+        names=tuple(names),
+        units=tuple(data.info.targets[name].unit for name in names),
+        mean=tuple(values.mean(axis=0).tolist()),
+        std=tuple(np.where(std > 0, std, 1.0).tolist()),
+        median=tuple(np.median(values, axis=0).tolist()),
+        error="mse" if settings.loss == "auto" else settings.loss,
+        bins=tuple(_bins(column, settings.bins) for column in values.T) if settings.loss == "bins" else (),
+    )
+
+
+def fit_input_scaling(module: nn.Module, data: PreparedDataset, plan: Recipe, form: Form) -> None:
+    """Give a backbone the training split's channel statistics.
+
+    Raises DataError when samples are missing and nothing says how to fill them.
+    """
+    check_missing(data, plan.data.missing)
+    rows = data.rows(plan.data.validation, "train")
+    whole = View(data, rows, None, plan.data.missing, form.sampling_rate, form.length)
+    module.input_norm.set_statistics(*channel_statistics(whole.parts()))  # type: ignore[operator, union-attr]
+
+
+def class_names(data: PreparedDataset, plan: Recipe) -> tuple[str, ...]:
+    """The classes of the recipe's target, by code. Raises DataError when it holds no classes."""
+    if not _is_class(data, plan):
+        raise DataError(f"data.target: {plan.data.target!r} holds {_plural(target_kind(data.info, plan))}, not classes")
+    return data.info.targets[plan.data.target].classes
+
+
+def _is_class(data: PreparedDataset, plan: Recipe) -> bool:
+    return target_kind(data.info, plan) == "class"
+
+
+def _classes(data: PreparedDataset, plan: Recipe, rows: Rows, split: str) -> tuple[NDArray[np.int64], Sequence[str]]:
+    """Codes and names to draw by; validation may lack a class, training may not."""
+    classes, codes = class_names(data, plan), targets(data, plan)
+    if split != "val":
+        return codes, classes
+    present = [code for code in range(len(classes)) if (codes[rows] == code).any()]
+    return (np.searchsorted(present, codes) if present else codes), [classes[code] for code in present]
+
+
+def drawing_weights(data: PreparedDataset, plan: Recipe, rows: Rows) -> NDArray[np.float64] | None:
+    """How often an epoch draws each of the training rows, by the rarity of its class; None: each once."""
+    power = plan.finetune.balance
+    if not power:
+        return None
+    if not _is_class(data, plan):
+        raise RecipeError(f"finetune.balance draws by class, and {plan.data.target!r} has none: leave it out")
+    codes = targets(data, plan)[rows]
+    weights = (1 / np.bincount(codes)[codes]) ** power
+    return np.asarray(weights / weights.sum())
+
+
+def _bins(values: NDArray[np.float64], n: int) -> tuple[float, ...]:
+    """Centres that cover what training saw, and half as much again on either side, as stretched windows need."""
+    low, high = float(values.min()), float(values.max())
+    low, high = (low / 1.5, high * 1.5) if low > 0 else (low - (high - low) / 4, high + (high - low) / 4)
+    return tuple(np.linspace(low, high if high > low else low + 1, n).tolist())
+
+
+def _union(data: PreparedDataset, plan: Recipe, split: str) -> Rows:
+    parts = [data.rows(plan.data.validation, part) for part in split.split("+")]
+    return np.unique(np.concatenate(parts))
+
+
+def _plural(kind: str) -> str:
+    return {"class": "classes", "labels": "labels", "events": "events"}.get(kind, f"{kind}s")

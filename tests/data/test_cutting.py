@@ -1,0 +1,27 @@
+"""Cutting records: where windows start and what falls into them."""
+
+import numpy as np
+import pytest
+
+from ssl_bio.data.cutting import Cutter
+from ssl_bio.data.store import ReadOptions
+
+OPTIONS = ReadOptions(sampling_rate=100, window=1.1, stride=1.1, highpass=0, standardize="none")
+
+
+@pytest.mark.parametrize("n", range(2, 40))
+def test_the_last_window_may_end_with_the_record(n: int) -> None:
+    """A step of 110.00000000000001 samples must not lose the last of n windows."""
+    cuts = Cutter(OPTIONS).cut(np.zeros((1, 110 * n), np.float32), 100)
+    assert cuts.starts.tolist() == [110 * index for index in range(n)]
+    assert len(Cutter(OPTIONS).cut(np.zeros((1, 110 * n - 1), np.float32), 100).starts) == n - 1
+
+
+def test_what_lies_in_windows() -> None:
+    options = OPTIONS._replace(window=2, stride=1)
+    cuts = Cutter(options).cut(np.zeros((1, 400), np.float32), 100)
+    assert cuts.n_inside(np.array([3.99, 2.0, 0.0, 1.5])).tolist() == [2, 2, 2], "the begin counts, the end does not"
+    at = np.arange(4.0)
+    means = cuts.mean_inside(at, np.array([1.0, np.nan, 5.0, 7.0]))
+    assert means.tolist() == [1, 5, 6]
+    assert np.isnan(cuts.mean_inside(at, np.full(4, np.inf))).all()
