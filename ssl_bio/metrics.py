@@ -54,7 +54,7 @@ def multilabel(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -
     occurring = np.flatnonzero(targets.any(axis=0))
     present = [label for label in occurring if not targets[:, label].all()]
     result = {"Accuracy": (predicted == targets).mean()}
-    for average in ("weighted", "macro"):
+    for average in ("weighted", "macro") if len(occurring) else ():
         result[f"F1_{average}"] = f1_score(
             targets[:, occurring], predicted[:, occurring], average=average, zero_division=0
         )

@@ -150,8 +150,8 @@ class Values(_Base):
         return {"loss": float(loss), **metrics.regression(targets, answers)}
 
     def constants(self, n: int) -> dict[str, Answers]:
-        """What the best constants of the training windows answer: the mean, and the median."""
-        both = {"training mean": self.mean, "training median": self.median}
+        """What the best constants answer: the training windows' mean, and their median."""
+        both = {"always the mean": self.mean, "always the median": self.median}
         return {name: np.tile(np.array(value), (n, 1)) for name, value in both.items()}
 
     def _error(self, answers: Tensor, wanted: Tensor, error: str) -> Tensor:

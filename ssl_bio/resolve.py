@@ -78,11 +78,13 @@ def resolve(layers: Sequence[Written]) -> Resolved:
 
 def from_checkpoint(facts: Facts, above: Sequence[Written] = ()) -> Written:
     """A checkpoint's recipe as a layer under others. Where those name another dataset, what it says of its own
-    (channels, windows, target, splits) does not carry over; the scaling of its input does."""
+    (channels, windows, target, splits) does not carry over; the scaling of its input does. Where they ask for a
+    cross-validation, which part the checkpoint is of does not."""
     data = facts.recipe["data"]
-    named = [flatten(layer.values).get("data.dataset", data["dataset"]) for layer in above]
-    if all(dataset == data["dataset"] for dataset in named):
-        return Written(facts.recipe, CHECKPOINT)
+    asked = {key: value for layer in above for key, value in flatten(layer.values).items()}
+    if asked.get("data.dataset", data["dataset"]) == data["dataset"]:
+        anew = {"fold": Recipe().data.fold} if "data.folds" in asked else {}
+        return Written({**facts.recipe, "data": {**data, **anew}}, CHECKPOINT)
     return Written({**facts.recipe, "data": {"normalize": data["normalize"]}}, CHECKPOINT)
 
 

@@ -180,7 +180,7 @@ def _row(
         "model_name": plan.model_name or plan.name,
         "task_name": task_name,
         **judged.figures,
-        "MAE_constant": judged.beside.get("training mean", {}).get("MAE"),
+        "MAE_constant": judged.beside.get("always the mean", {}).get("MAE"),
         "mode": settings.mode,
         "lr": settings.lr if facts.epochs else None,
         "backbone_lr": {"full": settings.backbone_lr, "scratch": settings.lr}.get(settings.mode),
@@ -220,7 +220,7 @@ def show(judged: Judged, title: str) -> None:
         [name, f"{value:.4f}", *(f"{constant.get(name, float('nan')):.4f}" for _, constant in beside)]
         for name, value in judged.figures.items()
     ]
-    table(title, ["metric", "value", *(f"constant: {name}" for name, _ in beside)], figures)
+    table(title, ["metric", "value", *(name for name, _ in beside)], figures)
     if isinstance(outcome, Classes):
         counts = metrics.confusion(judged.targets, judged.answers)
         cells = [[name, *(str(count) for count in row)] for name, row in zip(outcome.names, counts, strict=True)]
@@ -256,7 +256,7 @@ def compare(plan: Recipe, seeds: Sequence[int], judged: Sequence[Judged], split:
     headings = [*(f"seed {seed}" for seed in seeds), "mean ± std"] if len(judged) > 1 else ["value"]
     title = f"{plan.name}, {plan.finetune.mode}, {split} ({judged[0].n} windows)"
     table(title, ["metric", *headings], rows)
-    others = {f"constant: {name}": figures for name, figures in judged[0].beside.items()} | _published(plan)
+    others = judged[0].beside | _published(plan)
     if not others:
         return
     shown = [name for name in names if any(name in figures for figures in others.values())]

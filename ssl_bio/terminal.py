@@ -69,7 +69,9 @@ def _silent(done: int, figures: Mapping[str, float] | None = None) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A small table: first column left, the others right."""
-    view = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold", expand=False)
+    if title:  # a line of its own: rich would break it to the width of the table
+        console.print(f"[bold]{escape(title)}[/]")
+    view = Table(header_style="bold", expand=False)
     for index, column in enumerate(columns):
         view.add_column(escape(column), justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:

@@ -1,4 +1,4 @@
-"""PhysioNet's collections of 12-lead ECGs of 10 s with diagnoses: `ptb-xl` and `csn`.
+"""PhysioNet's collections of 12-lead ECGs of 10 s with diagnoses: `ptbxl` and `csn`.
 
 A record is one window unless `ReadOptions` say otherwise, and may carry several labels.
 """

@@ -1,4 +1,4 @@
-"""Pulse recordings (photoplethysmograms): `bidmc` from intensive care and `ppg-dalia` from daily life.
+"""Pulse recordings (photoplethysmograms): `bidmc` from intensive care and `dalia` from daily life.
 
 A person is a record: read, cut as `ReadOptions` say, and labelled window by window.
 """

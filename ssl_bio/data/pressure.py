@@ -1,4 +1,4 @@
-"""Blood pressure from pulse and ECG: `uci-bp`, the cuff-less blood pressure set of the UCI repository."""
+"""Blood pressure from pulse and ECG: `uci_bp`, the cuff-less blood pressure set of the UCI repository."""
 
 import re
 from contextlib import ExitStack

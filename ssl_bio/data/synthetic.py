@@ -17,12 +17,13 @@ from scipy.signal import lfilter
 from ssl_bio.data.convert import Recording
 from ssl_bio.data.store import Rows, Signals, TargetInfo
 
-VERSION = 1
+VERSION = 2
 TITLE = "Simulated people: ECG and PPG (embedded)"
 SAMPLING_RATE = 50.0
 LENGTH = 500  # 10 s
 CHANNELS = ("ecg", "ppg")
 RHYTHMS = ("regular", "irregular", "ectopic", "noise")
+FINDINGS = ("arrhythmia", "fast heart", "fast breath", "noise")
 SCHEMES = {"subject": "people are drawn 60 / 20 / 20 into training, validation and test"}
 
 # Time from the R peak in s at 60 beats a minute, width in s, height in mV: P, Q, R, S, T.
@@ -53,7 +54,8 @@ def generate(n_subjects: int, windows_per_subject: int, seed: int) -> Recording:
     """Simulate people; the same seed gives the same bytes.
 
     Targets: `rhythm` (class), `heart_rate` (beats a minute, from the window's own beats; NaN under
-    noise), `respiration_rate` (breaths a minute), `clean` (the signal without its disturbances).
+    noise), `respiration_rate` (breaths a minute), `findings` (labels: an irregular or ectopic rhythm, a heart above
+    80 or a breath above 18 a minute, noise), `clean` (the signal without its disturbances).
     """
     rng = np.random.default_rng(seed)
     n = n_subjects * windows_per_subject
@@ -70,6 +72,9 @@ def generate(n_subjects: int, windows_per_subject: int, seed: int) -> Recording:
             clean[row], signals[row], heart_rate[row], respiration_rate[row] = window
             rhythm[row] = code
             row += 1
+    findings = np.stack(
+        [(rhythm == 1) | (rhythm == 2), np.nan_to_num(heart_rate) > 80, respiration_rate > 18, rhythm == 3], axis=1
+    )
     return Recording(
         title=TITLE,
         source=f"seed {seed}",
@@ -82,6 +87,7 @@ def generate(n_subjects: int, windows_per_subject: int, seed: int) -> Recording:
             "rhythm": (TargetInfo(kind="class", classes=RHYTHMS), rhythm),
             "heart_rate": (TargetInfo(kind="value", unit="beats/min"), heart_rate),
             "respiration_rate": (TargetInfo(kind="value", unit="breaths/min"), respiration_rate),
+            "findings": (TargetInfo(kind="labels", classes=FINDINGS), findings.astype(np.int8)),
             "clean": (TargetInfo(kind="signal", unit="as the signals"), clean),
         },
         splits={"subject": _splits(n_subjects, windows_per_subject, rng)},

@@ -1,0 +1,189 @@
+"""Values, labels, cross-validation and crops through the real command line, on embedded data."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssl_bio import sheet
+from ssl_bio.checkpoint import load, read_metrics
+from tests.command_line import TINY, refused, run, succeed
+
+SHEET = Path("results.csv")
+
+
+@pytest.fixture(autouse=True)
+def tiny() -> str:
+    Path("tiny.toml").write_text(TINY.replace("epochs = 3", "epochs = 1"))
+    return "tiny.toml"
+
+
+@pytest.fixture
+def pretrained(tiny: str) -> str:
+    return succeed("pretrain", "--recipe", tiny)
+
+
+def predictions(folder: str) -> dict[str, np.ndarray]:
+    with np.load(Path(folder) / "predictions.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("options", [["--mode", "full", "--loss", "l1"], ["--mode", "linear-probe"]])
+def test_heart_rate(pretrained: str, options: list[str]) -> None:
+    said = succeed("finetune", *options, "--set", "data.target=heart_rate")
+    for part in ("windows without a known heart_rate are left out", "MAE", "always the median", "beside it"):
+        assert part in said
+    (row,) = sheet.read(SHEET)
+    assert row["task_name"] == "synthetic_heart_rate"
+    assert row["Accuracy"] == row["AUROC"] == ""
+    found = predictions(f"checkpoints/tiny/finetune-{options[1]}-seed0")
+    assert np.abs(found["value"] - found["target"]).mean() == pytest.approx(float(row["MAE"]), abs=1e-3)
+    assert float(row["MAE_constant"]) > 0
+    assert row["loss"] == ("l1" if "l1" in options else "mse")
+    assert "always the mean" in succeed("evaluate")
+
+
+def test_two_values_are_two_rows(pretrained: str) -> None:
+    target = ["--set", "data.target=heart_rate+respiration_rate", "--set", "task_name=rates"]
+    succeed("finetune", "--mode", "full", "--loss", "bins", *target)
+    assert [row["task_name"] for row in sheet.read(SHEET)] == ["rates_heart_rate", "rates_respiration_rate"]
+    said = succeed("evaluate")
+    assert "value by value" in said
+    assert "respiration_rate (breaths/min)" in said
+    first, second = (float(row["MAE"]) for row in sheet.read(SHEET)[-2:])
+    whole = read_metrics(Path("checkpoints/tiny/finetune-full-seed0/metrics.json"))["metrics"]["MAE"]
+    assert whole == pytest.approx((first + second) / 2, abs=1e-3)
+
+
+@pytest.mark.parametrize("probe", ["logistic", "gradient"])
+def test_labels(pretrained: str, probe: str) -> None:
+    succeed("finetune", "--set", "data.target=findings", "--set", f"finetune.probe={probe}")
+    (row,) = sheet.read(SHEET)
+    assert row["BalancedAccuracy"] == row["CohenKappa"] == row["MAE"] == ""
+    found = predictions("checkpoints/tiny/finetune-linear-probe-seed0")
+    assert ((found["probability"] >= 0.5) == found["target"]).mean() == pytest.approx(float(row["Accuracy"]), abs=1e-4)
+    said = succeed("evaluate")
+    assert "label by label" in said
+    assert "fast breath" in said
+
+
+def test_the_labs_own_sheet_receives_our_rows(pretrained: str) -> None:
+    lab = "model_name,task_name,AUC_PR,AUROC,Accuracy,BalancedAccuracy,CohenKappa,F1_weighted,MAE,R2,RMSE"
+    SHEET.write_text(f"{lab}\nencoder,bidmc_hr,,,,,,,1.8753,0.9628,2.5090\n")
+    succeed("finetune", "--set", "data.target=heart_rate")
+    table = pd.read_csv(SHEET)
+    assert list(table.columns[:11]) == lab.split(",")
+    assert table["MAE"].iloc[0] == 1.8753
+    assert table["MAE"].notna().tolist() == [True, True]
+
+
+def test_cross_validation_tests_everybody_once(tiny: str) -> None:
+    succeed("pretrain", "--recipe", tiny, "--folds", "3")
+    home = Path("checkpoints/tiny/finetune-linear-probe-folds3-seed0")
+    command = ["finetune", "--folds", "3", "--set", "data.target=heart_rate"]
+    said = succeed(*command)
+    assert "may have seen" not in said, "each part starts from the pretraining of its own part"
+    assert "test of 3 folds" in said
+    (row,) = sheet.read(SHEET)
+    assert (row["split"], row["validation"], row["n_test"]) == ("test of 3 folds", "subject, 3 folds", "60")
+    parts = [predictions(str(home / f"fold{fold}")) for fold in range(3)]
+    rows = np.concatenate([part["row"] for part in parts])
+    assert len(set(rows.tolist())) == 60
+    errors = np.concatenate([np.abs(part["value"] - part["target"]) for part in parts])
+    assert errors.mean() == pytest.approx(float(row["MAE"]), abs=1e-3)
+    for fold in range(3):
+        start = load(home / f"fold{fold}").facts.origin
+        assert start == f"checkpoints/tiny/pretrain-folds3-seed0/fold{fold}"
+    assert "not empty" in refused(*command)
+    succeed(*command, "--resume")
+    assert len(sheet.read(SHEET)) == 1, "a complete cross-validation adds no second row"
+    (home / "metrics.json").unlink()
+    (home / "fold2" / "metrics.json").unlink()
+    succeed(*command, "--resume")
+    again = sheet.read(SHEET)[-1]
+    assert (again["MAE"], again["n_test"]) == (row["MAE"], "60")
+    assert "evaluating" in succeed("evaluate")
+
+
+def test_one_part_alone_and_a_pretraining_that_saw_its_people(pretrained: str) -> None:
+    said = succeed("finetune", "--folds", "3", "--set", "data.fold=1")
+    assert "it may have seen signals (no labels) of the test people" in said
+    assert load(Path("checkpoints/tiny/finetune-linear-probe-folds3-seed0-fold1")).facts.recipe["data"]["fold"] == 1
+    assert "not from 0 to 2" in refused("finetune", "--folds", "3", "--set", "data.fold=3")
+    assert "do not make 10 parts" in refused("finetune", "--folds", "10")
+
+
+def test_crops_in_training_and_their_mean_in_evaluation(tiny: str) -> None:
+    crop = ["--set", "model.window=4", "--set", "finetune.augment=['stretch:0.5', 'jitter']"]
+    said = succeed("finetune", "--recipe", tiny, "--mode", "scratch", "--set", "data.target=heart_rate", *crop)
+    assert "the network sees 200 of 500 samples: drawn in training, averaged in evaluation" in said
+    row = sheet.read(SHEET)[0]
+    succeed("evaluate")
+    assert sheet.read(SHEET)[1]["MAE"] == row["MAE"]
+
+
+def test_a_backbone_of_short_windows_goes_on_to_long_ones(tiny: str) -> None:
+    succeed("pretrain", "--recipe", tiny, "--set", "model.window=4")
+    assert load(Path("checkpoints/tiny/pretrain-seed0")).facts.window == 200
+    said = succeed("finetune", "--mode", "full", "--set", "finetune.layer_decay=0.5")
+    assert "the network sees 200 of 500 samples" in said
+    with Path("checkpoints/tiny/finetune-full-seed0/history.csv").open(newline="") as file:
+        rates = next(csv.DictReader(file))
+    assert float(rates["lr_backbone_0"]) == pytest.approx(2 * float(rates["lr_backbone_1"]))
+
+
+def test_stages_join_one_after_the_other(pretrained: str) -> None:
+    succeed("finetune", "--mode", "full", "--set", "finetune.unfreeze_epochs=1", "--set", "finetune.epochs=3")
+    with Path("checkpoints/tiny/finetune-full-seed0/history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["lr_backbone_0"]) > 0 for row in rows] == [False, True, True]
+    assert [float(row["lr_backbone_1"]) > 0 for row in rows] == [False, False, True]
+    assert not any(float(row["lr_backbone_2"]) for row in rows)
+    theirs = load(Path("checkpoints/tiny/pretrain-seed0")).tensors
+    mine = load(Path("checkpoints/tiny/finetune-full-seed0")).tensors
+    assert (mine["backbone.stem.project.weight"] == theirs["backbone.stem.project.weight"]).all()
+    assert (mine["backbone.encoder.blocks.1.up.weight"] != theirs["backbone.encoder.blocks.1.up.weight"]).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--loss", "mse"], "does not go with the classes"),
+        (["--set", "finetune.monitor=MAE"], "is no figure of 'rhythm'"),
+        (["--set", "data.target=heart_rate", "--set", "finetune.monitor=Accuracy"], "choose loss, MAE, R2, RMSE"),
+        (["--set", "finetune.pooling=['attention']"], "has weights to learn"),
+        (["--set", "finetune.head=mlp"], "cannot be solved for"),
+        (["--set", "data.target=heart_rate", "--loss", "bins"], "cannot be solved for"),
+        (["--set", "evaluate.paces=[0.9, 1.1]"], "evaluate.paces is for rates"),
+        (["--set", "finetune.augment=['tempo']"], "finetune.augment"),
+    ],
+)
+def test_what_does_not_go_together(pretrained: str, options: list[str], message: str) -> None:
+    assert message in refused("finetune", *options)
+    assert not SHEET.exists()
+    assert not list(Path("checkpoints/tiny").glob("finetune*"))
+
+
+def test_an_interrupted_cross_validation_goes_on(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ssl_bio import results
+
+    judge, calls = results.judge, 0
+
+    def pull_the_plug(*arguments: object, **named: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return judge(*arguments, **named)  # type: ignore[arg-type]  # passed through
+
+    command = ["finetune", "--recipe", tiny, "--mode", "scratch", "--folds", "3", "--out", "run"]
+    with monkeypatch.context() as patched:
+        patched.setattr(results, "judge", pull_the_plug)
+        assert run(*command).code == 130
+    assert not SHEET.exists()
+    succeed(*command, "--resume")
+    succeed(*[*command[:-1], "whole"])
+    first, second = sheet.read(SHEET)
+    assert first["Accuracy"] == second["Accuracy"]
