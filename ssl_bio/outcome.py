@@ -93,7 +93,8 @@ class Values(_Base):
     """Values in their units; targets and answers `(n, n_values)`. The loss sees them standardised by training.
 
     With "bins" the network gives, for each value, a histogram over `bins`, a row of evenly spaced centres: it learns
-    a normal distribution around the value, one bin wide (Imani and White 2018), and answers with the median.
+    a normal distribution around the value, one bin wide (Imani and White 2018), and answers with the median. With
+    `levels` the bins are the only values there are, as for counts: it learns the nearest and answers with one of them.
     """
 
     kind: Literal["values"] = "values"
@@ -103,6 +104,7 @@ class Values(_Base):
     median: tuple[float, ...]
     error: Literal["mse", "l1", "huber", "bins"] = "mse"
     bins: tuple[tuple[float, ...], ...] = ()
+    levels: bool = False
 
     columns: ClassVar = ("MAE", "R2", "RMSE")
 
@@ -127,6 +129,9 @@ class Values(_Base):
             centres = self._centres(outputs)
             width = centres[:, 1:2] - centres[:, :1]
             near = (-0.5 * ((centres - wanted[..., None]) / width) ** 2).softmax(dim=-1)
+            if self.levels:
+                nearest = (centres - wanted[..., None]).abs().argmin(dim=-1)
+                near = F.one_hot(nearest, centres.shape[1]).to(outputs.dtype)
             return -(near * self._histograms(outputs).log_softmax(dim=-1)).sum(dim=-1).mean()
         return self._error(outputs, wanted, self.error)
 
@@ -139,6 +144,8 @@ class Values(_Base):
         share = self._histograms(outputs.double()).softmax(dim=-1)
         total = share.cumsum(dim=-1)
         middle = (total < 0.5).sum(dim=-1, keepdim=True).clamp(max=share.shape[-1] - 1)
+        if self.levels:
+            return centres.expand_as(share).gather(-1, middle)[..., 0]
         inside = (0.5 - (total - share).gather(-1, middle)) / share.gather(-1, middle)
         lower = centres.expand_as(share).gather(-1, middle) - width / 2
         return (lower + width * inside)[..., 0]

@@ -260,14 +260,16 @@ def compare(plan: Recipe, seeds: Sequence[int], judged: Sequence[Judged], split:
     if not others:
         return
     shown = [name for name in names if any(name in figures for figures in others.values())]
-    cells = [["ours", *(_mean_std(values[name]) for name in shown)]]
+    cells = [["", *shown], ["ours", *(_mean_std(values[name]) for name in shown)]]
     for other, figures in others.items():
         beside = [
             f"{figures[name]:.4f} ({values[name].mean() - figures[name]:+.4f})" if name in figures else ""
             for name in shown
         ]
         cells.append([other, *beside])
-    table("beside it (ours - it)", ["", *shown], cells)
+    if len(shown) > len(others):  # the narrower way round
+        cells = [list(column) for column in zip(*cells, strict=True)]
+    table("beside it (ours - it)", cells[0], cells[1:])
     if len(others) > len(judged[0].beside) and plan.reference.source:
         note(f"reference: {plan.reference.source}")
 

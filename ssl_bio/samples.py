@@ -22,6 +22,7 @@ _LOSSES = {
     "labels": ("binary-cross-entropy",),
     "value": ("mse", "l1", "huber", "bins"),
 }
+_MOST_LEVELS = 256
 
 
 class Form(NamedTuple):
@@ -160,7 +161,8 @@ def outcome(data: PreparedDataset, plan: Recipe, rows: Rows) -> Outcome:
         std=tuple(np.where(std > 0, std, 1.0).tolist()),
         median=tuple(np.median(values, axis=0).tolist()),
         error="mse" if settings.loss == "auto" else settings.loss,
-        bins=tuple(_bins(column, settings.bins) for column in values.T) if settings.loss == "bins" else (),
+        bins=_bins(values, settings.bins, names) if settings.loss == "bins" else (),
+        levels=settings.loss == "bins" and settings.bins == 0,
     )
 
 
@@ -207,11 +209,22 @@ def drawing_weights(data: PreparedDataset, plan: Recipe, rows: Rows) -> NDArray[
     return np.asarray(weights / weights.sum())
 
 
-def _bins(values: NDArray[np.float64], n: int) -> tuple[float, ...]:
-    """Centres that cover what training saw, and half as much again on either side, as stretched windows need."""
-    low, high = float(values.min()), float(values.max())
-    low, high = (low / 1.5, high * 1.5) if low > 0 else (low - (high - low) / 4, high + (high - low) / 4)
-    return tuple(np.linspace(low, high if high > low else low + 1, n).tolist())
+def _bins(values: NDArray[np.float64], n: int, names: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+    """For each value the centres of `n` bins that cover what training saw and half as much again, as stretched windows
+    need; or, for n = 0, the values that training saw."""
+    if n == 0:
+        levels = [np.unique(column) for column in values.T]
+        if len({len(level) for level in levels}) > 1 or not 2 <= len(levels[0]) <= _MOST_LEVELS:
+            counts = ", ".join(f"{len(level)} of {name}" for level, name in zip(levels, names, strict=True))
+            raise RecipeError(
+                f"finetune.bins 0 takes 2 to {_MOST_LEVELS} values that occur, not {counts}: give a number"
+            )
+        return tuple(tuple(level.tolist()) for level in levels)
+    centres = []
+    for low, high in zip(values.min(axis=0), values.max(axis=0), strict=True):
+        first, last = (low / 1.5, high * 1.5) if low > 0 else (low - (high - low) / 4, high + (high - low) / 4)
+        centres.append(tuple(np.linspace(first, last if last > first else first + 1, n).tolist()))
+    return tuple(centres)
 
 
 def _union(data: PreparedDataset, plan: Recipe, split: str) -> Rows:

@@ -44,6 +44,7 @@ class DataSection(Section):
     highpass: Annotated[float, Field(ge=-1)] = -1  # Hz; 0: no filter
     standardize: Literal["auto", "none", "record"] = "auto"  # "record": by the record's own mean and deviation
     padding: Literal["auto", "zero", "repeat"] = "auto"  # what fills a window after the end of a shorter record
+    context: Annotated[float, Field(ge=-1)] = -1  # s of signal shown on either side of the window that is labelled
     normalize: Literal["none", "channel", "window", "channel+window"] = "none"
     validation: str = "subject"  # the split scheme; `ssl-bio data check NAME` lists a dataset's schemes
     folds: Annotated[int, Field(ge=0)] = 0  # cross-validation by subject: of so many parts ...
@@ -158,7 +159,7 @@ class FinetuneSection(Section):
     # "auto": cross-entropy for classes, binary-cross-entropy for labels, mse for values. "bins": cross-entropy of a
     # value's place in a histogram, whose mean is the answer.
     loss: Literal["auto", "cross-entropy", "binary-cross-entropy", "mse", "l1", "huber", "bins"] = "auto"
-    bins: Annotated[int, Field(ge=4)] = 64  # of "bins"
+    bins: Annotated[int, Field(ge=0, le=4096)] = 64  # of "bins"; 0: the values that training holds, as counts have it
     label_smoothing: Share = 0.0
     balance: NonNegative = 0.0  # windows are drawn by the rarity of their class to this power; 1: all classes alike
     mixup: NonNegative = 0.0  # parameter of the Beta distribution; 0: none

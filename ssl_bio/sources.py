@@ -49,7 +49,13 @@ SOURCES: dict[str, Source] = {
 def read_options(section: DataSection) -> ReadOptions:
     """What a recipe says of how recordings are cut."""
     return ReadOptions(
-        section.sampling_rate, section.window, section.stride, section.highpass, section.standardize, section.padding
+        section.sampling_rate,
+        section.window,
+        section.stride,
+        section.highpass,
+        section.standardize,
+        section.padding,
+        section.context,
     )
 
 

@@ -18,10 +18,11 @@ SILENT = "records have a silent lead, which became zeros"
 class Cuts(NamedTuple):
     """Windows of one record, where they start in it, and what was left out."""
 
-    signals: Signals  # (n, channels, length)
-    starts: NDArray[np.int64]  # (n,) in samples at the wanted rate
-    length: int
+    signals: Signals  # (n, channels, length with the context on both sides)
+    starts: NDArray[np.int64]  # (n,) in samples at the wanted rate: where the labelled part begins
+    length: int  # of the labelled part
     sampling_rate: float  # Hz
+    window: float  # s, of which length is the nearest number of samples
     dropped: Mapping[str, int]
 
     def of_events(self, at: NDArray[np.float64], codes: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -36,7 +37,7 @@ class Cuts(NamedTuple):
     def seconds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Begin and end of each window, in s into the record."""
         begin = self.starts / self.sampling_rate
-        return begin, begin + self.length / self.sampling_rate
+        return begin, begin + self.window
 
     def n_inside(self, at: NDArray[np.float64]) -> NDArray[np.int64]:
         """How many of the times `at` (s into the record, in any order) lie in each window, its end excluded."""
@@ -83,7 +84,8 @@ class Cutter:
         """Treat a record `(channels, samples)`, NaN in its gaps, and cut it.
 
         A record shorter than the window is padded at its end with zeros, or with itself again, as the options say;
-        without `pad` it gives no window. A constant lead becomes zeros; a window that touches a gap is left out.
+        without `pad` it gives no window. With `data.context` a window also shows what stands before and after it,
+        mirrored at the ends of the record. A constant lead becomes zeros; a window that touches a gap is left out.
         """
         options, rate = self.options, self.options.sampling_rate
         missing = ~np.isfinite(signals)
@@ -104,15 +106,19 @@ class Cutter:
         treated = np.where(silent, 0, treated)
         all_starts = [start for start in self._starts(n) if pad or start + self.length <= n]
         starts = [start for start in all_starts if not gap[start : start + self.length].any()]
-        windows = np.zeros((len(starts), len(treated), self.length), np.float32)
+        around = round(max(options.context, 0) * rate)
+        if around:
+            treated = np.pad(treated, ((0, 0), (around, around)), mode="reflect" if around < n else "edge")
+        length = self.length + 2 * around
+        windows = np.zeros((len(starts), len(treated), length), np.float32)
         for row, start in enumerate(starts):
-            part = treated[:, start : start + self.length]
-            if options.padding == "repeat" and part.shape[1] < self.length:
-                part = np.tile(part, -(-self.length // part.shape[1]))[:, : self.length]
+            part = treated[:, start : start + length]
+            if options.padding == "repeat" and part.shape[1] < length:
+                part = np.tile(part, -(-length // part.shape[1]))[:, :length]
             windows[row, :, : part.shape[1]] = part
         n_gaps = len(all_starts) - len(starts)
         dropped = {why: many for why, many in ((GAPS, n_gaps), (SILENT, int(silent.any()))) if many}
-        return Cuts(windows, np.array(starts, np.int64), self.length, rate, dropped)
+        return Cuts(windows, np.array(starts, np.int64), self.length, rate, options.window, dropped)
 
     def _starts(self, n: int) -> Iterator[int]:
         if not self.options.stride:

@@ -146,7 +146,7 @@ def _patients(files: Files) -> dict[str, str]:
 
 
 def _rates(cuts: Cuts, stay: Stay) -> dict[str, NDArray[Any]]:
-    per_second = cuts.n_inside(stay.breaths) * (cuts.sampling_rate / cuts.length)
+    per_second = cuts.n_inside(stay.breaths) / cuts.window
     means = {name: cuts.mean_inside(stay.seconds, values) for name, values in stay.numerics.items()}
     rates = {**means, "rr": (60 * per_second).astype(np.float32), "rr_hz": per_second.astype(np.float32)}
     return {name: rates[name] for name in RATES}

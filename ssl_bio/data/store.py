@@ -46,6 +46,7 @@ class ReadOptions(NamedTuple):
     highpass: float = -1  # Hz; 0: no filter
     standardize: str = "auto"  # "record" or "none"
     padding: str = "auto"  # "zero" or "repeat": what fills a window after the end of a shorter record
+    context: float = -1  # s of signal shown on either side of the window that is labelled
 
     def over(self, protocol: "ReadOptions") -> "ReadOptions":
         """These options where somebody chose, the protocol's elsewhere."""
@@ -56,16 +57,17 @@ class ReadOptions(NamedTuple):
         """Raise DataError when anything was chosen: the windows of this dataset come ready cut."""
         if self != ReadOptions():
             raise DataError(
-                "data.sampling_rate, window, stride, highpass, standardize, padding: this dataset's windows come ready "
-                "cut; leave them out"
+                "data.sampling_rate, window, stride, highpass, standardize, padding, context: this dataset's windows "
+                "come ready cut; leave them out"
             )
 
     def folder(self, name: str) -> str:
         """The prepared folder's name: the dataset's, and every option that was chosen."""
         unset = ReadOptions()
+        labels = ("hz", "s", "step", "hp", "by-", "pad-", "around")
         parts = [
             f"{label}{value:g}" if isinstance(value, float | int) else f"{label}{value}"
-            for label, value, default in zip(("hz", "s", "step", "hp", "by-", "pad-"), self, unset, strict=True)
+            for label, value, default in zip(labels, self, unset, strict=True)
             if value != default
         ]
         return "-".join([name, *parts])
