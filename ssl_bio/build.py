@@ -180,6 +180,7 @@ def predictor(recipe: Recipe, module: nn.Module, outcome: Outcome, form: Form) -
         settings.head_width,
         unit,
         form.window if form.window < form.length else 0,
+        settings.parts,
     )
 
 

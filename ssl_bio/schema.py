@@ -170,6 +170,7 @@ class FinetuneSection(Section):
     head_width: Annotated[int, Field(ge=0)] = 0  # of "mlp"; 0: as wide as the features
     pooling: Annotated[list[Literal["mean", "max", "std", "attention"]], Field(min_length=1)] = ["mean"]
     layers: Literal["last", "all"] = "last"  # tokens of which layers are pooled
+    parts: Count = 1  # pooled apart in so many parts of the window, for what happens in an order, as gestures do
     dropout: Rate = 0.0  # before the head
     probe: Literal["logistic", "ridge", "gradient"] = "logistic"
     probe_c: Positive = 1.0  # "logistic": inverse strength of the L2 penalty, as scikit-learn's C

@@ -87,7 +87,8 @@ class Predictor(nn.Module):
     `layers="last"` pools the backbone's tokens, "all" those of every depth. Pooled features are
     standardised by `feature_mean` and `feature_std`, which are 0 and 1 until a probe sets them. The head is
     "linear", or "mlp": Linear-GELU-Linear with `head_width` units (0: as many as features). `unit`, for
-    values, puts the target's unit back. `window`: the most samples to be shown at once (0: any number).
+    values, puts the target's unit back. `window`: the most samples to be shown at once (0: any number). Tokens are
+    pooled in `parts` parts of the window, one after the other.
     """
 
     feature_mean: Tensor
@@ -104,15 +105,16 @@ class Predictor(nn.Module):
         head_width: int = 0,
         unit: Unit | None = None,
         window: int = 0,
+        parts: int = 1,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.all_layers = layers == "all"
-        self.window = window
+        self.window, self.parts = window, parts
         widths = cast(Backbone, backbone).layer_widths
         used = widths if self.all_layers else widths[-1:]
         self.pooling = nn.ModuleList(Pooling(pooling, width) for width in used)
-        n_features = len(pooling) * sum(used)
+        n_features = parts * len(pooling) * sum(used)
         self.register_buffer("feature_mean", torch.zeros(n_features))
         self.register_buffer("feature_std", torch.ones(n_features))
         self.dropout = Dropout(dropout)
@@ -126,8 +128,13 @@ class Predictor(nn.Module):
 
     def features(self, signals: Tensor) -> Tensor:
         """Pooled features `(batch, n_features)`, not yet standardised."""
-        tokens = cast(Backbone, self.backbone).layers(signals) if self.all_layers else [self.backbone(signals)]
-        return torch.cat([pool(each) for pool, each in zip(self.pooling, tokens, strict=True)], dim=-1)
+        layers = cast(Backbone, self.backbone).layers(signals) if self.all_layers else [self.backbone(signals)]
+        pooled = [
+            pool(part)
+            for pool, tokens in zip(self.pooling, layers, strict=True)
+            for part in tokens.tensor_split(self.parts, dim=1)
+        ]
+        return torch.cat(pooled, dim=-1)
 
     def answer(self, features: Tensor) -> Tensor:
         """Outputs `(batch, n_outputs)` of pooled features."""

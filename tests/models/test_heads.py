@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ssl_bio.models.heads import Pooling, Predictor
+from ssl_bio.models.heads import Pooling, Predictor, stages
 from ssl_bio.models.timemae import TimeMAEBackbone
 
 
@@ -41,3 +41,44 @@ def test_feature_scaling_is_part_of_the_network() -> None:
     classifier.feature_mean.fill_(1.0)
     classifier.feature_std.fill_(2.0)
     torch.testing.assert_close(classifier(x), classifier.head((classifier.features(x) - 1) / 2))
+
+
+def test_parts_of_a_window_are_pooled_apart() -> None:
+    backbone = TimeMAEBackbone(2, 64, d_model=16, n_layers=1).eval()
+    x = torch.randn(3, 2, 64)
+    tokens = backbone(x)
+    pooled = Predictor(backbone, 4, ["mean", "max"], parts=2).features(x)
+    expected = [tokens[:, :4].mean(1), tokens[:, :4].amax(1), tokens[:, 4:].mean(1), tokens[:, 4:].amax(1)]
+    torch.testing.assert_close(pooled, torch.cat(expected, dim=1))
+
+
+def test_attention_pooling_is_a_weighted_mean() -> None:
+    tokens = torch.randn(2, 5, 3)
+    pool = Pooling(["attention"], 3)
+    first, _, last = pool.score
+    assert isinstance(first, torch.nn.Linear)
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.zeros_(last.weight)
+    torch.testing.assert_close(pool(tokens), tokens.mean(dim=1))
+    with torch.no_grad():
+        first.weight.copy_(10 * torch.eye(3))
+        first.bias.zero_()
+        last.weight.copy_(torch.tensor([[100.0, 0, 0]]))
+    marked = tokens.clone()
+    marked[:, :, 0], marked[:, 2, 0] = -1, 1
+    torch.testing.assert_close(pool(marked), marked[:, 2])
+
+
+def test_head_of_two_layers() -> None:
+    model = Predictor(TimeMAEBackbone(2, 64, d_model=16, n_layers=1), 4, head="mlp", head_width=7)
+    assert [tuple(p.shape) for p in model.head.parameters()] == [(7, 16), (7,), (4, 7), (4,)]
+    with pytest.raises(ValueError, match="linear"):
+        Predictor(TimeMAEBackbone(2, 64, d_model=16, n_layers=1), 4, head="deep")
+
+
+@pytest.mark.parametrize("stem", ["patch", "conv"])
+def test_every_parameter_is_in_one_stage(stem: str) -> None:
+    backbone = TimeMAEBackbone(2, 64, d_model=16, n_layers=3, stem=stem)
+    found = [id(p) for stage in stages(backbone) for p in stage.parameters()]
+    assert sorted(found) == sorted(id(p) for p in backbone.parameters())
+    assert stages(backbone)[-1] is dict(backbone.named_modules())["encoder.blocks.2"]
