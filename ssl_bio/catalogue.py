@@ -65,6 +65,10 @@ def _describe(data: PreparedDataset) -> None:
         f"{info.title}: {info.n} windows of {len(info.channels)} channels ({', '.join(info.channels)}) x {info.length} "
         f"samples at {info.sampling_rate:g} Hz, {len(np.unique(data.subjects))} people"
     )
+    if info.skipped:
+        note(f"{len(info.skipped)} of {info.n_records} records could not be read: {', '.join(list(info.skipped)[:5])}")
+    for why, many in info.dropped.items():
+        note(f"{many} {why}")
     if info.n_missing:
         note(f"{info.n_missing} NaN or infinite samples, the first in {info.first_missing}")
     for scheme, text in info.schemes.items():
@@ -73,12 +77,21 @@ def _describe(data: PreparedDataset) -> None:
         table(f"split scheme {scheme}: {text}", ["split", "windows", "people"], rows)
         pairs = [[pair, str(o.subjects), str(o.windows)] for pair, o in info.overlap[scheme].items()]
         table("shared by two splits", ["splits", "people", "identical windows"], pairs)
-    _describe_classes(data, info)
+    _describe_targets(data, info)
 
 
-def _describe_classes(data: PreparedDataset, info: DatasetInfo) -> None:
+def _describe_targets(data: PreparedDataset, info: DatasetInfo) -> None:
+    values = []
     for name, target in info.targets.items():
-        if target.kind == "class":
-            counts = np.bincount(np.asarray(data.targets[name]), minlength=len(target.classes))
+        array = np.asarray(data.targets[name]) if target.kind != "signal" else np.empty(0)
+        if target.kind in ("class", "labels"):
+            counts = np.bincount(array, minlength=len(target.classes)) if target.kind == "class" else array.sum(axis=0)
             rows = [[label, str(count)] for label, count in zip(target.classes, counts, strict=True)]
-            table(f"target {name}", ["class", "windows"], rows)
+            table(f"target {name}", [target.kind, "windows"], rows)
+        elif target.kind == "value":
+            known = array[np.isfinite(array)]
+            shown = np.quantile(known, [0, 0.5, 1]) if len(known) else np.full(3, np.nan)
+            cells = [f"{value:.4g}" for value in shown]
+            values.append([name, target.unit, *cells, str(len(array) - len(known))])
+    if values:
+        table("targets that are values", ["", "unit", "least", "median", "most", "unknown"], values)

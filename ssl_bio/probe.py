@@ -85,7 +85,7 @@ def solve(
 
 def _two_rows(solved: Any, outcome: Outcome) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights and biases; of two classes the solvers give one row, the score of the second class over the first."""
-    weight, bias = solved.coef_, np.atleast_1d(solved.intercept_)
+    weight, bias = np.atleast_2d(solved.coef_), np.atleast_1d(solved.intercept_)
     if len(weight) == 1 and isinstance(outcome, Classes):
         return np.stack([np.zeros_like(weight[0]), weight[0]]), np.array([0.0, bias[0]])
     return weight, bias

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
 from ssl_bio import probe
@@ -47,6 +47,21 @@ def test_extraction_leaves_batch_normalisation_alone() -> None:
         probe.extract(classifier, Batches(Features(signals(40), np.zeros(40, int)), 16), CPU)
     assert digest == before == probe.digest(classifier.backbone)
     assert classifier.training
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_solved_head_is_the_ridge_classifier(n_classes: int) -> None:
+    classifier, x = model(n_classes), signals(90)
+    targets = np.digitize(x[:, 0].mean(axis=1), [0.0, 0.1][: n_classes - 1])
+    features = probe.extract(classifier, Batches(Features(x, targets), 32), CPU)
+    probe.standardise(classifier, features)
+    outcome = Classes(names=("a", "b", "c")[:n_classes])
+    assert probe.solve(classifier, outcome, features, targets, "ridge", 1.0, 50.0)
+    scaled = StandardScaler().fit_transform(features)
+    reference = RidgeClassifier(alpha=50.0).fit(scaled, targets).predict(scaled)
+    assert len(set(reference.tolist())) == n_classes
+    with torch.no_grad():
+        np.testing.assert_array_equal(classifier.eval()(torch.from_numpy(x)).argmax(1).numpy(), reference)
 
 
 def test_solved_values_are_ridge_regression_in_their_unit() -> None:

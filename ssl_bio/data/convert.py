@@ -216,8 +216,6 @@ def _tell(info: DatasetInfo) -> None:
         shown = "; ".join(f"{record}: {why}" for record, why in list(info.skipped.items())[:3])
         more = f"; and {len(info.skipped) - 3} more" if len(info.skipped) > 3 else ""
         warn(f"{len(info.skipped)} of {info.n_records} records skipped: {shown}{more}")
-    for why, many in info.dropped.items():
-        warn(f"{many} {why}")
 
 
 def _missing(signals: Signals) -> tuple[int, tuple[int, int, int] | None]:
