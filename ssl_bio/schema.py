@@ -45,6 +45,7 @@ class DataSection(Section):
     standardize: Literal["auto", "none", "record"] = "auto"  # "record": by the record's own mean and deviation
     padding: Literal["auto", "zero", "repeat"] = "auto"  # what fills a window after the end of a shorter record
     context: Annotated[float, Field(ge=-1)] = -1  # s of signal shown on either side of the window that is labelled
+    derive: Literal["auto", "none", "breathing"] = "auto"  # "breathing": how it moves the pulse, as channels
     normalize: Literal["none", "channel", "window", "channel+window"] = "none"
     validation: str = "subject"  # the split scheme; `ssl-bio data check NAME` lists a dataset's schemes
     folds: Annotated[int, Field(ge=0)] = 0  # cross-validation by subject: of so many parts ...

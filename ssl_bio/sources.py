@@ -56,6 +56,7 @@ def read_options(section: DataSection) -> ReadOptions:
         section.standardize,
         section.padding,
         section.context,
+        section.derive,
     )
 
 

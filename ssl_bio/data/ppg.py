@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfiltfilt, welch
 
-from ssl_bio.data import pickles
+from ssl_bio.data import modulations, pickles
 from ssl_bio.data.archive import Files
 from ssl_bio.data.convert import Conversion, by_subject
 from ssl_bio.data.cutting import Cuts, Cutter
@@ -27,7 +27,9 @@ BIDMC_TITLE = "BIDMC: PPG, ECG and respiration of 53 people in intensive care, 8
 BIDMC_URL = "https://physionet.org/static/published-projects/bidmc/bidmc-ppg-and-respiration-dataset-1.0.0.zip"
 BIDMC_HOMEPAGE = "https://physionet.org/content/bidmc/1.0.0/"
 #: The protocol of CM-SSL's `bidmc_hr` and `bidmc_rr`.
-BIDMC_DEFAULTS = ReadOptions(sampling_rate=125.0, window=10.0, stride=2.0, highpass=0.0, standardize="none")
+BIDMC_DEFAULTS = ReadOptions(
+    sampling_rate=125.0, window=10.0, stride=2.0, highpass=0.0, standardize="none", derive="none"
+)
 
 DALIA_TITLE = "PPG-DaLiA: wrist PPG and acceleration of 15 people in daily life, heart rate from the ECG"
 DALIA_URL = "https://archive.ics.uci.edu/static/public/495/ppg+dalia.zip"
@@ -76,7 +78,7 @@ _CHUNK = 256  # windows looked at in one go
 class Stay(NamedTuple):
     """A person of BIDMC."""
 
-    signals: NDArray[Any]  # (3, samples): ppg, ecg, resp
+    signals: NDArray[Any]  # (3, samples): ppg, ecg, resp; or the PPG's modulations
     sampling_rate: float  # Hz
     seconds: NDArray[np.float64]  # (n,) when the monitor gave its numbers
     numerics: dict[str, NDArray[np.float64]]  # (n,) each: hr, pulse, rr_monitor
@@ -87,7 +89,9 @@ def read_bidmc(files: Files, options: ReadOptions) -> Conversion:
     """The BIDMC PPG and Respiration Dataset (Pimentel et al. 2017, from MIMIC II), as CSV files or WFDB records;
     where both are there the CSV files count.
 
-    Channels: ppg (PLETH), ecg (lead II), resp (impedance), which everyone has; other leads are left out. Targets:
+    Channels: ppg (PLETH), ecg (lead II), resp (impedance), which everyone has; other leads are left out. With
+    `derive = "breathing"` the PPG's respiratory modulations (`modulations.NAMES`) take their place, which come at
+    4 Hz: `sampling_rate = 4` keeps them so. Targets:
 
     - `hr`, `pulse`, `rr_monitor`: mean of the monitor's HR (from the ECG), PULSE (from the PPG) and RESP over the
       seconds in the window, its end excluded. Seconds without a number are passed over, and so are an HR or PULSE
@@ -113,9 +117,11 @@ def read_bidmc(files: Files, options: ReadOptions) -> Conversion:
         raise DataError(f"{files.source}: neither bidmc_NN_Signals.csv nor bidmcNN.hea inside: not BIDMC")
 
     patients = _patients(files)
+    derived = options.derive == "breathing"
 
     def read(name: str) -> Windows:
         stay = _stay_of_tables(files, name) if tables else _stay_of_wfdb(files, name)
+        stay = _modulations(stay) if derived else stay
         cuts = cutter.cut(stay.signals, stay.sampling_rate, pad=False)
         subject = patients.get(name[-2:], name[-2:])
         return Windows(cuts.signals, [subject] * len(cuts.starts), _rates(cuts, stay), cuts.dropped)
@@ -124,8 +130,8 @@ def read_bidmc(files: Files, options: ReadOptions) -> Conversion:
         title=BIDMC_TITLE,
         source=files.source.name,
         sampling_rate=options.sampling_rate,
-        channels=tuple(_BIDMC_SIGNALS),
-        unit=unit_of(options, "arbitrary (ppg, resp), mV (ecg)"),
+        channels=modulations.NAMES if derived else tuple(_BIDMC_SIGNALS),
+        unit=unit_of(options, modulations.UNIT if derived else "arbitrary (ppg, resp), mV (ecg)"),
         targets=RATES,
         records=records,
         read=read,
@@ -196,6 +202,11 @@ def _stay(
     for rate in ("hr", "pulse"):
         values[rate] = np.where(values[rate] > 0, values[rate], np.nan)
     return Stay(signals, sampling_rate, seconds, values, samples / sampling_rate)
+
+
+def _modulations(stay: Stay) -> Stay:
+    ppg = stay.signals[list(_BIDMC_SIGNALS).index("ppg")]
+    return stay._replace(signals=modulations.breathing(ppg, stay.sampling_rate), sampling_rate=modulations.RATE)
 
 
 def _columns(path: Path, names: Iterable[str]) -> NDArray[np.float64]:

@@ -47,24 +47,30 @@ class ReadOptions(NamedTuple):
     standardize: str = "auto"  # "record" or "none"
     padding: str = "auto"  # "zero" or "repeat": what fills a window after the end of a shorter record
     context: float = -1  # s of signal shown on either side of the window that is labelled
+    derive: str = "auto"  # "none", or "breathing": how it moves the pulse, in place of the channels
 
     def over(self, protocol: "ReadOptions") -> "ReadOptions":
-        """These options where somebody chose, the protocol's elsewhere."""
+        """These options where somebody chose, the protocol's elsewhere.
+
+        Raises DataError for derived channels that the protocol, its `derive` left at "auto", does not offer.
+        """
         unset = ReadOptions()._asdict()
+        if protocol.derive == unset["derive"] and self.derive == "breathing":
+            raise DataError("data.derive: only bidmc offers 'breathing'")
         return protocol._replace(**{key: mine for key, mine in self._asdict().items() if mine != unset[key]})
 
     def refuse(self) -> None:
         """Raise DataError when anything was chosen: the windows of this dataset come ready cut."""
         if self != ReadOptions():
             raise DataError(
-                "data.sampling_rate, window, stride, highpass, standardize, padding, context: this dataset's windows "
-                "come ready cut; leave them out"
+                "data.sampling_rate, window, stride, highpass, standardize, padding, context, derive: this dataset's "
+                "windows come ready cut; leave them out"
             )
 
     def folder(self, name: str) -> str:
         """The prepared folder's name: the dataset's, and every option that was chosen."""
         unset = ReadOptions()
-        labels = ("hz", "s", "step", "hp", "by-", "pad-", "around")
+        labels = ("hz", "s", "step", "hp", "by-", "pad-", "around", "derive-")
         parts = [
             f"{label}{value:g}" if isinstance(value, float | int) else f"{label}{value}"
             for label, value, default in zip(labels, self, unset, strict=True)

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssl_bio.data.physionet import quiet_wfdb
-from ssl_bio.data.ppg import read_bidmc
+from ssl_bio.data.har import read as read_har
+from ssl_bio.data.modulations import breathing
+from ssl_bio.data.physionet import quiet_wfdb, read_cinc2017
+from ssl_bio.data.ppg import read_bidmc, read_dalia
 from ssl_bio.data.store import ReadOptions
 from ssl_bio.errors import DataError
-from tests.data.reading import read
+from tests.data.reading import Reader, read
 
 RATE = 125
 SECONDS = 30
@@ -106,6 +108,39 @@ def test_a_zip_and_other_cuts(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.signals, read(read_bidmc, tmp_path / "bidmc", options).signals)
     assert data.signals.shape == (6, 3, 1000)
     assert data.targets["rr"].tolist() == [15] * 6, "5 breaths in 20 s"
+
+
+@pytest.mark.parametrize("write", [write_tables, write_wfdb])
+def test_breathing_in_place_of_the_channels(tmp_path: Path, write: type) -> None:
+    options = ReadOptions(sampling_rate=4, context=5, derive="breathing")
+    folder = write(tmp_path / "bidmc")
+    data = read(read_bidmc, folder, options)
+    assert data.info.channels == ("ppg", "baseline", "peak", "amplitude", "interval", "width", "slope")
+    assert (data.info.sampling_rate, data.info.unit) == (4, "local deviations")
+    assert data.signals.shape == (3 * 11, 7, 80), "10 s, and 5 s on either side"
+    expected = breathing(signals()["PLETH"].to_numpy(), RATE)
+    for row, begin in ((3, 6), (4, 8)):
+        seen = expected[:, 4 * (begin - 5) : 4 * (begin + 15)]
+        np.testing.assert_allclose(data.signals[row], seen, atol=1e-5 if write is write_tables else 0.2)
+    plain = read(read_bidmc, folder, ReadOptions(derive="none"))
+    assert plain.info.channels == ("ppg", "ecg", "resp")
+    assert data.targets.keys() == plain.targets.keys()
+    for name, values in plain.targets.items():
+        np.testing.assert_array_equal(data.targets[name], values)
+    assert options.folder("bidmc") == "bidmc-hz4-around5-derive-breathing"
+
+
+@pytest.mark.parametrize(
+    ("reader", "message"),
+    [
+        (read_dalia, r"^data\.derive: only bidmc offers 'breathing'$"),
+        (read_cinc2017, r"^data\.derive: only bidmc offers 'breathing'$"),
+        (read_har, r"context, derive: this dataset's windows come ready cut"),
+    ],
+)
+def test_other_datasets_refuse_to_derive(tmp_path: Path, reader: Reader, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(reader, tmp_path, ReadOptions(derive="breathing"))
 
 
 def test_records_of_one_patient_are_one_person(tmp_path: Path) -> None:
