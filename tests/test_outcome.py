@@ -104,3 +104,11 @@ def test_what_counts_in_time_is_a_rate() -> None:
     assert rate().rates == (True,)
     assert rate(units=("Hz",)).rates == (True,)
     assert PRESSURE.rates == (False, False)
+
+
+def test_levels_are_the_only_answers() -> None:
+    outcome = rate(error="bins", bins=((6.0, 12.0, 18.0),), levels=True)
+    outputs = torch.log(torch.tensor([[0.2, 0.2, 0.6], [0.3, 0.4, 0.3], [0.6, 0.3, 0.1]]))
+    assert outcome.answers(outputs).tolist() == [[18.0], [12.0], [6.0]]
+    exact = torch.tensor([[-50.0, -50.0, 50.0]])
+    assert float(outcome.loss(exact, torch.tensor([[17.0]]))) == pytest.approx(0, abs=1e-6)

@@ -25,3 +25,21 @@ def test_what_lies_in_windows() -> None:
     means = cuts.mean_inside(at, np.array([1.0, np.nan, 5.0, 7.0]))
     assert means.tolist() == [1, 5, 6]
     assert np.isnan(cuts.mean_inside(at, np.full(4, np.inf))).all()
+
+
+def test_context_is_shown_and_not_labelled() -> None:
+    options = OPTIONS._replace(window=2, stride=1, context=0.5)
+    record = np.arange(400, dtype=np.float32)[None]
+    cuts = Cutter(options).cut(record, 100)
+    assert cuts.signals.shape == (3, 1, 300)
+    np.testing.assert_array_equal(cuts.signals[1, 0], np.arange(50, 350))
+    np.testing.assert_array_equal(cuts.signals[0, 0, :51], np.arange(50, -1, -1), "mirrored before the record begins")
+    assert [values.tolist() for values in cuts.seconds()] == [[0, 1, 2], [2, 3, 4]], "labels are of the middle"
+
+
+@pytest.mark.parametrize(("padding", "expected"), [("zero", [1, 2, 3, 0, 0, 0, 0]), ("repeat", [1, 2, 3, 1, 2, 3, 1])])
+def test_what_fills_a_window_after_the_end(padding: str, expected: list[int]) -> None:
+    options = ReadOptions(sampling_rate=1, window=7, stride=0, highpass=0, standardize="none", padding=padding)
+    cuts = Cutter(options).cut(np.array([[1, 2, 3]], np.float32), 1)
+    assert cuts.signals[0, 0].tolist() == expected
+    assert not len(Cutter(options).cut(np.array([[1, 2, 3]], np.float32), 1, pad=False).signals)

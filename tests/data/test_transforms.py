@@ -102,3 +102,25 @@ def test_resample_keeps_time() -> None:
     slow, fast = (np.sin(2 * np.pi * 3 * np.arange(4 * rate) / rate) for rate in rates)
     np.testing.assert_allclose(transforms.resample(slow, *rates)[20:-20], fast[20:-20], atol=0.01)
     assert transforms.resample(slow, 360, 360) is slow
+
+
+def test_played_twice_as_fast_a_sine_has_twice_the_frequency() -> None:
+    time = np.arange(400) / 100
+    wave = np.sin(2 * np.pi * 2 * (time - 1.995))[None, None].astype(np.float32)
+    fast = transforms.played(wave, np.array([[1.25]]))
+    spectrum = np.abs(np.fft.rfft(fast[0, 0, 50:350] * np.hanning(300), 4096))
+    assert np.fft.rfftfreq(4096, 0.01)[spectrum.argmax()] == pytest.approx(2.5, abs=0.05)
+    np.testing.assert_allclose(transforms.played(wave, np.array([[1.0]])), wave, atol=1e-6)
+
+
+def test_even_crops_cover_everything() -> None:
+    signals = np.arange(250, dtype=np.float32)[None, None]
+    crops = transforms.even_crops(signals, 100)
+    assert [crop[0, 0, 0] for crop in crops] == [0, 75, 150]
+    assert transforms.even_crops(signals, 250)[0] is not None
+    assert len(transforms.even_crops(signals, 250)) == 1
+
+
+def test_an_augmentation_may_have_its_own_strength() -> None:
+    assert transforms.parse_augmentation("stretch:0.45") == ("stretch", 0.45)
+    assert transforms.parse_augmentation("flip") == ("flip", 1.0)

@@ -91,3 +91,43 @@ def test_drawn_channels_are_channels_of_the_same_window() -> None:
     matches = (batch.inputs == source.dataset.signals[order]).all(axis=-1)
     assert matches.any(axis=1).all()
     assert 10 < matches[:, 0].sum() < 38
+
+
+def test_rates_go_with_the_pace_and_other_values_stay() -> None:
+    data = convert.write(Path("data/s"), generate(6, 8, 0))
+    rows = np.flatnonzero(np.isfinite(data.targets["heart_rate"]))
+    values = np.stack([data.targets["heart_rate"][rows], np.full(len(rows), 120, np.float32)], axis=1)
+    source = View(data, rows, values, "reject", 50.0, 500)
+    plain = next(iter(Batches(source, 36).shuffled(streams)))
+    batch = next(iter(Batches(source, 36, ["stretch:0.5"], rates=(True, False)).shuffled(streams)))
+    assert plain.targets is not None
+    assert batch.targets is not None
+    pace = batch.targets[:, 0] / plain.targets[:, 0]
+    assert (np.abs(np.log(pace)) <= 0.5 * np.log(1.5) + 1e-6).all()
+    assert pace.std() > 0.05
+    assert (batch.targets[:, 1] == 120).all()
+    for window, stretched, factor in zip(plain.inputs, batch.inputs, pace, strict=True):
+        if abs(np.log(factor)) > 0.1:
+            assert not np.allclose(window, stretched)
+
+
+def test_crops_are_drawn_from_anywhere() -> None:
+    source = view()
+    batch = next(iter(Batches(source, 48, window=100).shuffled(streams)))
+    assert batch.inputs.shape == (48, 2, 100)
+    order = streams("order").permutation(48)
+    starts = []
+    for window, row in zip(batch.inputs, order, strict=True):
+        whole = source.dataset.signals[row]
+        starts += [start for start in range(401) if (whole[:, start : start + 100] == window).all()]
+    assert len(starts) == 48
+    assert max(starts) - min(starts) > 300
+
+
+def test_an_epoch_draws_by_weight() -> None:
+    source = view()
+    weights = np.where(source.targets == 2, 1.0, 0.0)
+    batches = Batches(source, 48, weights=weights / weights.sum())
+    drawn = next(iter(batches.shuffled(streams))).targets
+    assert drawn is not None
+    assert set(drawn.tolist()) == {2}
