@@ -78,7 +78,9 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:
-            Console(stderr=True).print("interrupted: the same command with --resume goes on from the last whole epoch")
+            preparing = sys.argv[1:2] == ["data"]
+            onwards = "goes on where it stopped" if preparing else "with --resume goes on from the last whole epoch"
+            Console(stderr=True, soft_wrap=True).print(f"interrupted: the same command {onwards}")
         raise
 
 

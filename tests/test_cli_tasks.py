@@ -187,3 +187,33 @@ def test_an_interrupted_cross_validation_goes_on(tiny: str, monkeypatch: pytest.
     succeed(*[*command[:-1], "whole"])
     first, second = sheet.read(SHEET)
     assert first["Accuracy"] == second["Accuracy"]
+
+
+def test_an_interrupted_conversion_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ssl_bio.data import journal
+    from tests.data.test_physionet import write_cinc
+
+    source = write_cinc(tmp_path / "training2017")
+    command = ["data", "prepare", "cinc2017", "--from", str(source)]
+    add, calls = journal.Appender.add, 0
+
+    def pull_the_plug(self: journal.Appender, record: str, windows: journal.Windows) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 25:
+            raise KeyboardInterrupt
+        add(self, record, windows)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal.Appender, "add", pull_the_plug)
+        done = run(*command)
+    assert done.code == 130
+    assert "the same command goes on where it stopped" in done.err
+    said = succeed(*command)
+    assert "going on after 24 of 40 records" in said
+    assert "40 windows" in said
+    (source / "A00003.mat").write_bytes(b"broken")
+    assert "record A00003: cannot be read" in refused(*command, "--max-skipped", "0")
+    said = succeed(*command)
+    assert "1 of 40 records skipped: A00003" in said.replace("training2017/", "")
+    assert "1 of 40 records could not be read" in succeed("data", "check", "cinc2017")
