@@ -133,7 +133,7 @@ def _finetune_study(wishes: Wishes, run: RunFolder, jobs: Sequence[Job], device:
     """One seed: a single run, or all parts of a cross-validation as one result."""
     if jobs[0].run is run:
         return _finetune_one(wishes, jobs[0], device, with_row=True)
-    already = run.complete_folds
+    already = run.complete_folds and not wishes.overwrite
     if not already:
         run.claim("finetune", wishes.resume, wishes.overwrite)
         whole = jobs[0].resolved.recipe

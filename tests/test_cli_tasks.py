@@ -99,6 +99,8 @@ def test_cross_validation_tests_everybody_once(tiny: str) -> None:
     assert "not empty" in refused(*command)
     succeed(*command, "--resume")
     assert len(sheet.read(SHEET)) == 1, "a complete cross-validation adds no second row"
+    succeed(*command, "--overwrite")
+    assert sheet.read(SHEET)[1]["MAE"] == row["MAE"]
     (home / "metrics.json").unlink()
     (home / "fold2" / "metrics.json").unlink()
     succeed(*command, "--resume")
