@@ -1,7 +1,7 @@
 """The only place where a recipe becomes networks and tasks."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from ssl_bio.errors import CheckpointError, RecipeError
 from ssl_bio.models.bert import bert_encoder
 from ssl_bio.models.contrast import MaskedContrast
 from ssl_bio.models.convnet import ConvBackbone
-from ssl_bio.models.heads import Predictor, Unit
+from ssl_bio.models.heads import Backbone, Predictor, Unit
 from ssl_bio.models.quantizer import Quantizer
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
 from ssl_bio.models.vqvae import VQVAE, Bridge, FrozenCodes, VQVAEBackbone
@@ -170,6 +170,11 @@ def predictor(recipe: Recipe, module: nn.Module, outcome: Outcome, form: Form) -
     unit = None
     if isinstance(outcome, Values) and outcome.error != "bins":
         unit = Unit(outcome.mean, outcome.std)
+    fewest = _fewest_tokens(module, form.window, settings.layers == "all") if settings.parts > 1 else 1
+    if settings.parts > 1 and settings.parts > fewest:
+        raise RecipeError(
+            f"finetune.parts {settings.parts}: the backbone gives {fewest} tokens to a window: fewer parts"
+        )
     return Predictor(
         module,
         outcome.n_outputs,
@@ -182,6 +187,15 @@ def predictor(recipe: Recipe, module: nn.Module, outcome: Outcome, form: Form) -
         form.window if form.window < form.length else 0,
         settings.parts,
     )
+
+
+@torch.no_grad()
+def _fewest_tokens(module: nn.Module, window: int, all_layers: bool) -> int:
+    training = module.training
+    backbone = cast(Backbone, module.eval())
+    layers = backbone.layers(torch.zeros(1, backbone.n_channels, window))
+    module.train(training)
+    return min(int(tokens.shape[1]) for tokens in (layers if all_layers else layers[-1:]))
 
 
 def downstream_task(recipe: Recipe, model: Predictor, outcome: Outcome, frozen_features: bool) -> DownstreamTask:
@@ -223,9 +237,10 @@ def transfer(module: nn.Module, start: Checkpoint, info: DatasetInfo, recipe: Re
             f"the layers that see channels ({len(facts.channels)} in the checkpoint: {', '.join(facts.channels)}; "
             f"here {len(info.channels)}: {', '.join(info.channels)})"
         )
-    elif facts.recipe["data"]["dataset"] != recipe.data.dataset:
+    elif (facts.fingerprint, facts.channels) != (info.fingerprint, info.channels):
         tensors |= {name: wanted[name] for name in wanted if name.startswith("input_norm.")}
-        anew.append("input scaling, by this dataset")
+        if recipe.data.normalize != "none":
+            anew.append("input scaling, by this dataset")
     position = tensors.get("position")
     if position is not None and len(position) != len(wanted["position"]):
         n, n_wanted = min(len(position), len(wanted["position"])), len(wanted["position"])

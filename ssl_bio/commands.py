@@ -133,6 +133,10 @@ def _finetune_study(wishes: Wishes, run: RunFolder, jobs: Sequence[Job], device:
     """One seed: a single run, or all parts of a cross-validation as one result."""
     if jobs[0].run is run:
         return _finetune_one(wishes, jobs[0], device, with_row=True)
+    jobs = _resumed_parts(run, jobs) if wishes.resume else jobs
+    for job in jobs:  # what cannot be is said before anything is replaced or trained
+        data = sources.dataset(job.resolved.recipe.data)
+        learn.check_finetune(resolve.with_dataset(job.resolved, data.info).recipe, data)
     already = run.complete_folds and not wishes.overwrite
     if not already:
         run.claim("finetune", wishes.resume, wishes.overwrite)
@@ -156,6 +160,23 @@ def _finetune_study(wishes: Wishes, run: RunFolder, jobs: Sequence[Job], device:
         sheet.append(wishes.sheet, results.rows(facts, plan, data, judged, done[-1].n_parameters, run))
         run.finish_folds(facts)
     return Done(judged, facts, done[-1].n_parameters)
+
+
+def _resumed_parts(run: RunFolder, jobs: Sequence[Job]) -> list[Job]:
+    """The parts of a cross-validation that goes on, all under the recipe that it began with."""
+    if not (run.path / RECIPE_FILE).is_file():
+        return list(jobs)
+    kept = _resumed(run, jobs[0].resolved)
+    if kept.recipe.data.folds != len(jobs):
+        raise CheckpointError(
+            f"{run.path} holds a cross-validation of {kept.recipe.data.folds} parts, not {len(jobs)}: choose another "
+            "with --out, or replace it with --overwrite"
+        )
+    folds = [data_of_fold(kept.recipe, job.resolved.recipe.data.fold) for job in jobs]
+    return [
+        job._replace(resolved=Resolved(kept.recipe.model_copy(update={"data": data}), kept.origins))
+        for job, data in zip(jobs, folds, strict=True)
+    ]
 
 
 def _finetune_one(wishes: Wishes, job: Job, device: torch.device, with_row: bool) -> Done:
@@ -292,9 +313,7 @@ def _say_form(form: Form, data: PreparedDataset, anew: Sequence[str], plan: Reci
     for line in anew:
         warn(f"starts anew: {line}")
     counts = {split: len(rows) for split, rows in data.splits[plan.data.validation].items()}
-    unknown = {
-        split: n - len(samples.labelled_rows(data, plan, split)) for split, n in counts.items() if split != "val" or n
-    }
+    unknown = {split: n - len(samples.known_rows(data, plan, split)) for split, n in counts.items()}
     missing = {split: n for split, n in unknown.items() if n}
     if missing:
         shown = ", ".join(f"{n} of {counts[split]} in {split}" for split, n in missing.items())

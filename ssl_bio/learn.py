@@ -163,12 +163,10 @@ def check_finetune(plan: Recipe, data: PreparedDataset) -> None:
             f"finetune.monitor {settings.monitor!r} is no figure of {plan.data.target!r}: "
             f"choose loss, {', '.join(asked.columns)}"
         )
-    if not len(data.rows(plan.data.validation, plan.evaluate.split)):
-        raise DataError(
-            f"dataset {data.info.name} has no window in split {plan.evaluate.split!r} of scheme "
-            f"{plan.data.validation!r}: choose another with data.validation ({', '.join(data.info.schemes)}) or "
-            "evaluate.split"
-        )
+    samples.labelled_rows(data, plan, plan.evaluate.split)
+    solving = settings.mode in ("linear-probe", "random-frozen") and settings.probe != "gradient"
+    if settings.selected_on != "last" and not solving:
+        samples.labelled_rows(data, plan, settings.selected_on)
     frozen = settings.mode in ("linear-probe", "random-frozen")
     solved = frozen and settings.probe != "gradient"
     if frozen and "attention" in settings.pooling:

@@ -129,8 +129,8 @@ def on_resume(stored: Written, wanted: Resolved) -> tuple[Resolved, list[str]]:
     taken: dict[str, Any] = {}
     refused = []
     for key, origin in wanted.origins.items():
-        if wanted_flat[key] == stored_flat.get(key):
-            continue
+        if origin == CHECKPOINT or wanted_flat[key] == stored_flat.get(key):
+            continue  # nobody asked for what the pretraining run says
         if key.startswith(NEW_WINS_ON_RESUME):
             put(taken, key, wanted_flat[key])
         else:

@@ -289,7 +289,9 @@ def side_by_side(root: Path, plan: Recipe, like: Facts) -> None:
     groups: dict[str, list[dict[str, float]]] = {}
     for path in sorted((root / plan.name).glob(f"finetune-*-seed*/{METRICS_FILE}")):
         result = read_metrics(path)
-        if all(result.get(key) == getattr(like, key) for key in ("kind", "fingerprint", "split")):
+        asked = result.get("outcome") or {}
+        same = (asked.get("kind"), tuple(asked.get("names", ()))) == (like.outcome.kind, like.outcome.names)
+        if same and all(result.get(key) == getattr(like, key) for key in ("kind", "fingerprint", "split")):
             mode = path.parent.name.removeprefix("finetune-").rpartition("-seed")[0]
             groups.setdefault(mode, []).append(result["metrics"])
     if len(groups) < 2:

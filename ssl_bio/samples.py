@@ -82,12 +82,22 @@ def labelled_rows(data: PreparedDataset, plan: Recipe, split: str) -> Rows:
 
     Raises DataError when there is none.
     """
+    known = known_rows(data, plan, split)
+    if not len(known):
+        n = len(_union(data, plan, split))
+        why = f"{plan.data.target!r} is known of none of its {n} windows" if n else "it has no window"
+        raise DataError(
+            f"dataset {data.info.name}: split {split!r} of scheme {plan.data.validation!r} cannot serve: {why}; choose "
+            "another data.validation, finetune.fit_on, finetune.selected_on or evaluate.split"
+        )
+    return known
+
+
+def known_rows(data: PreparedDataset, plan: Recipe, split: str) -> Rows:
+    """Rows of a split whose target is known; perhaps none."""
     rows = _union(data, plan, split)
     values = targets(data, plan)[rows]
-    known = rows[np.isfinite(values).all(axis=1)] if values.dtype.kind == "f" else rows
-    if len(rows) and not len(known):
-        raise DataError(f"data.target: {plan.data.target!r} is known of no window of split {split!r}")
-    return known
+    return rows[np.isfinite(values).all(axis=1)] if values.dtype.kind == "f" else rows
 
 
 def target_names(plan: Recipe) -> list[str]:

@@ -1,6 +1,7 @@
 """Where datasets come from: the table of publishers, and a recipe's dataset made, found, downloaded or read."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,7 +138,8 @@ def _convert(
     folder: Path, source: Source, path: Path, options: ReadOptions, max_skipped: float = MAX_SKIPPED
 ) -> PreparedDataset:
     with store.preparing(folder), archive.opened(path) as files:
-        return convert.convert(folder, source.read(files, options), max_skipped)
+        conversion = replace(source.read(files, options), origin=files.identity())
+        return convert.convert(folder, conversion, max_skipped)
 
 
 def _source(name: str) -> Source:

@@ -74,11 +74,11 @@ class _Starts:
     def __init__(self, wishes: Wishes, written: Written | None, checkpoint: str | None) -> None:
         self.wishes, self.written, self.checkpoint = wishes, written, checkpoint
         self.loaded: dict[str, Checkpoint | None] = {}
+        self.own = resolve.resolve([layer for layer in (written, wishes.overrides) if layer])
 
     def first(self, seed: int | None) -> Checkpoint | None:
         """The one that the first part starts from."""
-        layers = [layer for layer in (self.written, self.wishes.overrides) if layer]
-        return self.of(parts(resolve.resolve(layers))[0].recipe, seed)
+        return self.of(parts(self.own)[0].recipe, seed)
 
     def of(self, plan: Recipe, seed: int | None) -> Checkpoint | None:
         """The one of a seed and the part in the recipe.
@@ -86,7 +86,11 @@ class _Starts:
         Raises CheckpointError when a run is missing, broken or no pretraining run.
         """
         fold = max(plan.data.fold, 0)
-        place = (self.checkpoint or "").replace("{seed}", str(seed or 0)).replace("{fold}", str(fold))
+        place = (
+            (self.checkpoint or "")
+            .replace("{seed}", str(self.own.recipe.seed if seed is None else seed))
+            .replace("{fold}", str(fold))
+        )
         key = place or f"newest {plan.data.folds} {fold}"
         if key not in self.loaded:
             self.loaded[key] = self._named(place) if place else self._newest(plan, fold)

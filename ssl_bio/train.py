@@ -102,6 +102,11 @@ def fit(
             state.history.append({"epoch": state.epoch, **row, "seconds": state.seconds})
             run.write_history(state.history)
             _save(run, state, model, optimizer, average, identity)
+    if state.epoch and not state.best:
+        raise TrainingError(
+            f"no epoch has a {settings.monitor}, so none can be chosen: validation lacks a class or a label that it "
+            'needs; choose another finetune.monitor, or finetune.selected_on "last"'
+        )
     figures = state.history[state.best_epoch - 1] if state.best_epoch else {}
     return Fitted(state.best, state.epoch, state.best_epoch, figures, state.seconds)
 

@@ -1,5 +1,6 @@
 """Getting at a publisher's files: download with checksum, safe unpacking, zips inside zips."""
 
+import hashlib
 import shutil
 import stat
 import tempfile
@@ -62,6 +63,18 @@ class Files:
             self.names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
         else:
             self.names = sorted(self._members)
+
+    def identity(self) -> str:
+        """Where the files are, and a digest of their sizes and times: an edited file gives another."""
+        digest = hashlib.sha256()
+        for name in self.names:
+            if name in self._members:
+                info = self._members[name].info
+                digest.update(f"{name} {info.file_size} {info.CRC}\n".encode())
+            else:
+                facts = (self.root / name).stat()
+                digest.update(f"{name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+        return f"{self.source.resolve()} {digest.hexdigest()}"
 
     def find(self, suffix: str) -> list[str]:
         """Names that end so, in order."""

@@ -57,6 +57,7 @@ class Conversion:
     read: Callable[[str], Windows]
     split: Callable[[Subjects, Targets], Splits]
     schemes: Mapping[str, str]
+    origin: str = ""  # what tells these files from others of the same names
 
 
 @dataclass(frozen=True)
@@ -244,6 +245,7 @@ def _identity(conversion: Conversion) -> str:
         conversion.unit,
         {name: info.model_dump() for name, info in conversion.targets.items()},
         list(conversion.records),
+        conversion.origin,
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

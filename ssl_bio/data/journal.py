@@ -99,6 +99,7 @@ class Appender:
         self.work, self.journal = work, journal
         self.waiting: list[tuple[Line, Windows | None]] = []
         self.n_bytes = 0
+        self.syncing = False
         self.n_windows = journal.n_windows
         self.skipped = [line.skipped for line in journal.done if line.skipped]
         for name, (shape, kind) in journal.shapes.items():
@@ -109,7 +110,8 @@ class Appender:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if not isinstance(error, DataError):
+        # What an interrupted sync left behind its end is cut off when the journal is opened again.
+        if not self.syncing and not isinstance(error, DataError):
             self.sync()
 
     def add(self, record: str, windows: Windows) -> None:
@@ -129,20 +131,23 @@ class Appender:
 
     def sync(self) -> None:
         """Write what waits, then say in the journal that it is there."""
+        if not self.journal.shapes:
+            return  # without a whole record yet, the broken ones before it are read again
+        self.syncing = True
         full = [windows for _, windows in self.waiting if windows is not None]
-        for name, (shape, kind) in (self.journal.shapes if full else {}).items():
+        for name, (shape, kind) in self.journal.shapes.items():
             path = self.work / name
             if not path.exists():
                 path.write_bytes(header(0, shape, kind))
             with path.open("rb+") as file:
-                file.seek(0, os.SEEK_END)
+                file.seek(_header_size(shape, kind) + _row_size(shape, kind) * self.journal.n_windows)
                 for windows in full:
                     file.write(np.ascontiguousarray(columns(windows)[name], dtype=kind).tobytes())
                 file.flush()
                 os.fsync(file.fileno())
-        if self.journal.shapes:  # without a whole record yet, the broken ones before it are read again
-            self.journal.record([line for line, _ in self.waiting])
-            self.waiting, self.n_bytes = [], 0
+        self.journal.record([line for line, _ in self.waiting])
+        self.waiting, self.n_bytes = [], 0
+        self.syncing = False
 
     def _wait(self, line: Line, windows: Windows | None) -> None:
         self.waiting.append((line, windows))

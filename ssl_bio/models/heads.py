@@ -12,6 +12,7 @@ from ssl_bio.models.layers import Dropout
 class Backbone(Protocol):
     """What every backbone offers. `layers` gives the tokens of each depth, the last being `forward`'s."""
 
+    n_channels: int
     layer_widths: Sequence[int]
 
     def __call__(self, signals: Tensor) -> Tensor: ...

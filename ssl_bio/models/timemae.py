@@ -28,7 +28,7 @@ class TimeMAEBackbone(nn.Module):
     `wave_length` is padded at its end with the last sample.
     """
 
-    stage_names = ("stem.stages", "encoder.blocks")
+    stage_names = ("stem.stages", "encoder.blocks", "encoder.bert.encoder.layer")
     entrance = ("input_norm.", "stem.enter.", "stem.project.")
 
     def __init__(
