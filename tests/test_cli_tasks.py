@@ -219,3 +219,49 @@ def test_an_interrupted_conversion_goes_on(tmp_path: Path, monkeypatch: pytest.M
     said = succeed(*command)
     assert "1 of 40 records skipped: A00003" in said.replace("training2017/", "")
     assert "1 of 40 records could not be read" in succeed("data", "check", "cinc2017")
+
+
+def test_a_resumed_cross_validation_keeps_its_recipe(tiny: str) -> None:
+    command = ["finetune", "--recipe", tiny, "--mode", "scratch", "--folds", "3", "--out", "run"]
+    succeed(*command)
+    for name in ("metrics.json", "fold2/metrics.json", "fold2/model.safetensors"):
+        (Path("run") / name).unlink()
+    said = succeed(*command, "--resume", "--lr", "0.5")
+    assert "--resume keeps finetune.lr = 0.001, not 0.5" in said
+    assert {row["lr"] for row in sheet.read(SHEET)} == {"0.001"}
+    Path("run/metrics.json").unlink()
+    assert "a cross-validation of 3 parts, not 4" in refused(*[part.replace("3", "4") for part in command], "--resume")
+
+
+def test_overwrite_deletes_nothing_for_a_command_that_cannot_be(tiny: str) -> None:
+    command = ["finetune", "--recipe", tiny, "--mode", "scratch", "--folds", "3", "--out", "run", "--overwrite"]
+    succeed(*command)
+    assert "does not go with" in refused(*command, "--loss", "mse")
+    assert Path("run/fold2/model.safetensors").is_file()
+
+
+def test_seed_stands_in_the_checkpoints_path(tiny: str) -> None:
+    succeed("pretrain", "--recipe", tiny, "--seed", "3", "--out", "pre-3")
+    succeed("finetune", "--seed", "3", "--checkpoint", "pre-{seed}")
+    assert sheet.read(SHEET)[0]["seed"] == "3"
+
+
+def test_runs_of_another_target_stand_in_no_common_table(pretrained: str) -> None:
+    succeed("finetune", "--mode", "full")
+    succeed("finetune", "--set", "data.target=heart_rate")
+
+
+def test_a_figure_that_validation_never_has(tiny: str) -> None:
+    from ssl_bio import metrics
+
+    def without(*arguments: object) -> dict[str, float]:
+        return {"Accuracy": 0.5}
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(metrics, "classification", without)
+        options = ["--mode", "scratch", "--set", "finetune.monitor=AUROC"]
+        assert "no epoch has a val_AUROC" in refused("finetune", "--recipe", tiny, *options)
+
+
+def test_more_parts_than_tokens(pretrained: str) -> None:
+    assert "the backbone gives 20 tokens to a window: fewer parts" in refused("finetune", "--set", "finetune.parts=21")

@@ -1,5 +1,6 @@
 """Conversion record by record: resumed where it stopped, broken records counted, nothing half-written."""
 
+import os
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
@@ -150,3 +151,34 @@ def test_by_subject_keeps_people_apart() -> None:
     assert [len(parts[name]) for name in ("train", "val", "test")] == [48, 6, 6]
     people = [set(subjects[rows].tolist()) for rows in parts.values()]
     assert not people[0] & people[1] | people[0] & people[2] | people[1] & people[2]
+
+
+@pytest.mark.parametrize("when", ["between arrays", "in the journal"])
+def test_an_interrupt_within_a_sync_neither_doubles_nor_shifts(monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    monkeypatch.setattr(journal, "_SYNC_RECORDS", 5)
+    fsync, calls = os.fsync, 0
+    fatal = {"between arrays": 2, "in the journal": 4}[when]  # head of the journal, signals, targets, journal ...
+
+    def pull_the_plug(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        fsync(descriptor)
+        if calls == fatal:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", pull_the_plug)
+        with pytest.raises(KeyboardInterrupt):
+            convert.convert(FOLDER, conversion(Reader()))
+    resumed = convert.convert(FOLDER, conversion(Reader()))
+    whole = convert.convert(Path("data/whole"), conversion(Reader()))
+    assert resumed.info.fingerprint == whole.info.fingerprint
+    np.testing.assert_array_equal(resumed.signals, whole.signals)
+
+
+def test_other_files_of_the_same_names_start_anew() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        convert.convert(FOLDER, replace(conversion(Reader(unplugged_at="r20")), origin="/here 1"))
+    reader = Reader()
+    convert.convert(FOLDER, replace(conversion(reader), origin="/there 2"))
+    assert reader.seen[0] == "r0"
