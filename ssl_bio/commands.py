@@ -289,8 +289,8 @@ def _facts(
 def _announce(verb: str, run: RunFolder, resolved: Resolved, data: PreparedDataset, source: str) -> None:
     plan, info = resolved.recipe, data.info
     note(f"{verb} {plan.name} (seed {plan.seed}) from {source or 'defaults'} into {run.path}")
-    if plan.data.fold > 0:
-        return  # the first part of a cross-validation has told it all
+    if plan.data.fold > 0 and "data.fold" not in resolved.origins:
+        return  # the first part of the cross-validation has told it all
     note(
         f"data {info.name}, fingerprint {info.fingerprint}: {info.n} windows of {len(info.channels)} channels x "
         f"{info.length} samples at {info.sampling_rate:g} Hz; validation: {info.schemes[plan.data.validation]}"

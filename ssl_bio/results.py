@@ -126,6 +126,7 @@ def judge(
     assert outcome is not None
     if external:
         plan = with_scheme(plan, next(iter(data.info.schemes)))
+        _check_same_question(data.info, plan, outcome)
     rows = samples.labelled_rows(data, plan, plan.evaluate.split)
     build.check_channels(facts, data.info)
     view = samples.view(data, plan, rows, samples.form_of(facts))
@@ -144,6 +145,18 @@ def judge(
         },
     )
     return Judged(outcome, targets, answers, outcome.constants(len(rows)))
+
+
+def _check_same_question(info: DatasetInfo, plan: Recipe, outcome: Outcome) -> None:
+    """Raise DataError when another dataset's target of the same name is of another kind or in another unit."""
+    kind = {"class": "classes", "labels": "labels", "value": "values"}[samples.target_kind(info, plan)]
+    units = [info.targets[name].unit for name in samples.target_names(plan)]
+    if kind != outcome.kind or (isinstance(outcome, Values) and units != list(outcome.units)):
+        ours = f"{outcome.kind} in {', '.join(outcome.units)}" if isinstance(outcome, Values) else outcome.kind
+        raise DataError(
+            f"dataset {info.name}: its {plan.data.target!r} holds {kind} {', '.join(units)}".rstrip()
+            + f", and this run answers {ours}: choose another --data"
+        )
 
 
 def with_scheme(plan: Recipe, scheme: str) -> Recipe:

@@ -1,6 +1,7 @@
 """Values, labels, cross-validation and crops through the real command line, on embedded data."""
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -265,3 +266,13 @@ def test_a_figure_that_validation_never_has(tiny: str) -> None:
 
 def test_more_parts_than_tokens(pretrained: str) -> None:
     assert "the backbone gives 20 tokens to a window: fewer parts" in refused("finetune", "--set", "finetune.parts=21")
+
+
+def test_other_data_with_another_meaning_of_the_target_is_refused(pretrained: str) -> None:
+    succeed("finetune", "--set", "data.target=heart_rate")
+    succeed("evaluate", "--data", "synthetic")
+    (folder,) = Path(os.environ["SSL_BIO_DATA"]).glob("synthetic-*")
+    facts = folder / "dataset.json"
+    facts.write_text(facts.read_text().replace("beats/min", "Hz"))
+    said = refused("evaluate", "--data", str(folder))
+    assert "its 'heart_rate' holds values Hz, and this run answers values in beats/min" in said

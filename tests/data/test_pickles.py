@@ -148,8 +148,7 @@ def test_hostile_pickle_is_refused_and_named_and_nothing_runs(kind: str) -> None
 def test_these_pickles_are_hostile_indeed() -> None:
     """The tests above would pass on harmless files, too."""
     for kind in ("REDUCE", "REDUCE, protocol 0", "eval", "INST", "OBJ"):
-        # Unpickled on purpose: bytes of this file, whose only deed is to write "hacked" into the test's own folder.
-        pickle.loads(HOSTILE[kind][0])
+        pickle.loads(HOSTILE[kind][0])  # on purpose: this file's own bytes, which write "hacked" into the test's folder
         assert traces() == ["hacked"], kind
         Path("hacked").unlink()
 
