@@ -11,7 +11,7 @@ from ssl_bio.data.store import DatasetInfo
 from ssl_bio.errors import CheckpointError, RecipeError
 from ssl_bio.models.bert import bert_encoder
 from ssl_bio.models.contrast import MaskedContrast
-from ssl_bio.models.convnet import ConvBackbone
+from ssl_bio.models.convnet import ConvBackbone, DilatedBackbone
 from ssl_bio.models.heads import Backbone, Predictor, Unit
 from ssl_bio.models.quantizer import Quantizer
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
@@ -34,6 +34,10 @@ def backbone(recipe: Recipe, n_channels: int, length: int, will_load: bool = Fal
     try:
         if model.kind == "convnet":
             return ConvBackbone(n_channels, length, model.d_model, model.wave_length, normalize)
+        if model.kind == "dilated":
+            return DilatedBackbone(
+                n_channels, length, model.d_model, model.n_layers, model.wave_length, model.dropout, normalize
+            )
         if model.kind == "vqvae":
             return VQVAEBackbone(
                 n_channels,
@@ -83,7 +87,7 @@ def pretext_task(recipe: Recipe, module: nn.Module) -> Task:
     if not isinstance(module, TimeMAEBackbone) or settings.pretext == "vqvae":
         raise RecipeError(
             f"model.kind {model.kind!r} and pretrain.pretext {settings.pretext!r} do not go together: 'timemae' has "
-            "'timemae' and 'contrast', 'vqvae' has 'vqvae', 'convnet' none"
+            "'timemae' and 'contrast', 'vqvae' has 'vqvae', 'convnet' and 'dilated' none"
         )
     if module.n_tokens < 2:
         raise RecipeError(f"model.wave_length {model.wave_length} leaves {module.n_tokens} token: nothing to mask")
@@ -213,6 +217,7 @@ def downstream_task(recipe: Recipe, model: Predictor, outcome: Outcome, frozen_f
         frozen_features,
         settings.layer_decay,
         settings.unfreeze_epochs,
+        settings.dense,
     )
 
 

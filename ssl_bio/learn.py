@@ -84,8 +84,11 @@ def whole_network(plan: Recipe, data: PreparedDataset, model: Predictor, asked: 
     """Train head and backbone, each at its own rate."""
     settings, selected_on = plan.finetune, plan.finetune.selected_on
     rows = samples.training_rows(data, plan, settings.fit_on)
+    view = samples.view(data, plan, rows, asked.form)
+    if settings.dense:
+        view = replace(view, track=samples.track(data, plan, rows, asked.form))
     batches = Batches(
-        samples.view(data, plan, rows, asked.form),
+        view,
         settings.batch_size,
         settings.augment,
         settings.augment_strength,
@@ -175,12 +178,26 @@ def check_finetune(plan: Recipe, data: PreparedDataset) -> None:
         what = f"finetune.head {settings.head!r}" if settings.head != "linear" else 'finetune.loss "bins"'
         raise RecipeError(f'{what} cannot be solved for: set finetune.probe to "gradient"')
     samples.drawing_weights(data, plan, rows)
+    if settings.dense:
+        _check_dense(plan, data, rows)
     if plan.evaluate.paces != [1.0] and not (isinstance(asked, Values) and all(asked.rates)):
         raise RecipeError(f"evaluate.paces is for rates, and {plan.data.target!r} is none: leave it out")
     if not solved and settings.selected_on == "val" and "val" in settings.fit_on:
         raise RecipeError(
             'finetune.fit_on "train+val" trains on the windows that finetune.selected_on "val" would choose by; '
             'set finetune.selected_on to "last"'
+        )
+
+
+def _check_dense(plan: Recipe, data: PreparedDataset, rows: Rows) -> None:
+    settings = plan.finetune
+    samples.track(data, plan, rows, samples.form(plan, data.info))
+    if settings.mode in ("linear-probe", "random-frozen"):
+        raise RecipeError(f"finetune.dense trains the whole network: not with finetune.mode {settings.mode!r}")
+    if settings.pooling != ["middle"] or settings.layers == "all" or settings.parts > 1 or settings.mixup:
+        raise RecipeError(
+            'finetune.dense asks each token alone: set finetune.pooling to ["middle"], and leave out layers, parts '
+            "and mixup"
         )
 
 

@@ -47,6 +47,8 @@ _ARCHITECTURE = (
     "data.normalize",
 )
 
+_OF_FINETUNING = ("finetune", "evaluate", "reference", "model_name", "task_name")
+
 
 class Resolved(NamedTuple):
     """A complete recipe and `section.key` -> where its value came from, defaults left out."""
@@ -79,13 +81,16 @@ def resolve(layers: Sequence[Written]) -> Resolved:
 def from_checkpoint(facts: Facts, above: Sequence[Written] = ()) -> Written:
     """A checkpoint's recipe as a layer under others. Where those name another dataset, what it says of its own
     (channels, windows, target, splits) does not carry over; the scaling of its input does. Where they ask for a
-    cross-validation, which part the checkpoint is of does not."""
-    data = facts.recipe["data"]
+    cross-validation, which part the checkpoint is of does not; and where a recipe says how to finetune, what the
+    checkpoint's recipe said of that does not either."""
+    told = any("finetune" in layer.values for layer in above if layer.source != COMMAND_LINE)
+    theirs = {key: value for key, value in facts.recipe.items() if not (told and key in _OF_FINETUNING)}
+    data = theirs["data"]
     asked = {key: value for layer in above for key, value in flatten(layer.values).items()}
     if asked.get("data.dataset", data["dataset"]) == data["dataset"]:
         anew = {"fold": Recipe().data.fold} if "data.folds" in asked else {}
-        return Written({**facts.recipe, "data": {**data, **anew}}, CHECKPOINT)
-    return Written({**facts.recipe, "data": {"normalize": data["normalize"]}}, CHECKPOINT)
+        return Written({**theirs, "data": {**data, **anew}}, CHECKPOINT)
+    return Written({**theirs, "data": {"normalize": data["normalize"]}}, CHECKPOINT)
 
 
 def check_architecture(facts: Facts, resolved: Resolved) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from ssl_bio import runtime
 from ssl_bio.checkpoint import Facts
+from ssl_bio.data.counting import Track
 from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.transforms import channel_statistics
 from ssl_bio.data.view import View, check_missing, draw_labelled, draw_people, draw_share
@@ -56,6 +57,19 @@ def view(data: PreparedDataset, plan: Recipe, rows: Rows, form: Form) -> View:
     """Rows of a dataset with the recipe's target and treatment."""
     check_missing(data, plan.data.missing)
     return View(data, rows, targets(data, plan)[rows], plan.data.missing, form.sampling_rate, form.length)
+
+
+def track(data: PreparedDataset, plan: Recipe, rows: Rows, form: Form) -> Track:
+    """The events that the recipe's target counts, of `rows`.
+
+    Raises RecipeError when the target counts none, or when the network does not see windows as they are.
+    """
+    counting = data.info.targets[target_names(plan)[0]].counts
+    if counting is None or len(target_names(plan)) > 1:
+        raise RecipeError(f"finetune.dense learns counts of events, and {plan.data.target!r} is none: leave it out")
+    if form != Form(data.info.sampling_rate, data.info.length, data.info.length):
+        raise RecipeError("finetune.dense goes with windows as they are: no model.window, no other sampling rate")
+    return Track(np.asarray(data.targets[counting.events][rows]), counting.span, counting.weight)
 
 
 def pretraining_view(data: PreparedDataset, plan: Recipe, split: str) -> View:
@@ -208,13 +222,18 @@ def _classes(data: PreparedDataset, plan: Recipe, rows: Rows, split: str) -> tup
 
 
 def drawing_weights(data: PreparedDataset, plan: Recipe, rows: Rows) -> NDArray[np.float64] | None:
-    """How often an epoch draws each of the training rows, by the rarity of its class; None: each once."""
+    """How often an epoch draws each of the training rows, by the rarity of its class or person; None: each once."""
     power = plan.finetune.balance
     if not power:
         return None
-    if not _is_class(data, plan):
-        raise RecipeError(f"finetune.balance draws by class, and {plan.data.target!r} has none: leave it out")
-    codes = targets(data, plan)[rows]
+    if plan.finetune.balance_by == "subject":
+        codes = np.unique(data.subjects[rows], return_inverse=True)[1]
+    elif _is_class(data, plan):
+        codes = targets(data, plan)[rows]
+    else:
+        raise RecipeError(
+            f'finetune.balance draws by class, and {plan.data.target!r} has none: set finetune.balance_by to "subject"'
+        )
     weights = (1 / np.bincount(codes)[codes]) ** power
     return np.asarray(weights / weights.sum())
 

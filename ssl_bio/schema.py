@@ -13,7 +13,7 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 # A name, or a name and its own strength: "stretch:0.5".
 Augmentation = Annotated[
-    str, Field(pattern=r"^(rotate|scale|jitter|shift|reverse_time|flip|stretch|recolour)(:\d+(\.\d+)?)?$")
+    str, Field(pattern=r"^(rotate|scale|jitter|shift|reverse_time|flip|stretch|recolour|drop_channels)(:\d+(\.\d+)?)?$")
 ]
 
 
@@ -87,7 +87,7 @@ class QuantizerSection(Section):
 class ModelSection(Section):
     """The network: its backbone and what the pretext task adds to it."""
 
-    kind: Literal["timemae", "convnet", "vqvae"] = "timemae"
+    kind: Literal["timemae", "convnet", "dilated", "vqvae"] = "timemae"
     d_model: Count = 64
     n_layers: Count = 8
     n_heads: Count = 4
@@ -163,13 +163,15 @@ class FinetuneSection(Section):
     bins: Annotated[int, Field(ge=0, le=4096)] = 64  # of "bins"; 0: the values that training holds, as counts have it
     label_smoothing: Share = 0.0
     balance: NonNegative = 0.0  # windows are drawn by the rarity of their class to this power; 1: all classes alike
+    balance_by: Literal["class", "subject"] = "class"
+    dense: bool = False  # a count of events is learnt around every token, not in the window's middle alone
     mixup: NonNegative = 0.0  # parameter of the Beta distribution; 0: none
     augment: list[Augmentation] = []
     augment_strength: NonNegative = 1.0
     average: Share = 0.0  # momentum of the moving average of weights that is evaluated; 0: none
     head: Literal["linear", "mlp"] = "linear"  # "mlp": Linear-GELU-Linear
     head_width: Annotated[int, Field(ge=0)] = 0  # of "mlp"; 0: as wide as the features
-    pooling: Annotated[list[Literal["mean", "max", "std", "attention"]], Field(min_length=1)] = ["mean"]
+    pooling: Annotated[list[Literal["mean", "max", "std", "middle", "attention"]], Field(min_length=1)] = ["mean"]
     layers: Literal["last", "all"] = "last"  # tokens of which layers are pooled
     parts: Count = 1  # pooled apart in so many parts of the window, for what happens in an order, as gestures do
     dropout: Rate = 0.0  # before the head

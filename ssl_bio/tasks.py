@@ -225,7 +225,7 @@ class DownstreamTask:
     `frozen_features=True` takes pooled features in place of signals and trains the head alone. Below 1,
     `layer_decay` multiplies the backbone's rate once more for every stage further from the head (Clark et al.
     2020); with `unfreeze_epochs` k, the deepest stage joins after k epochs, the next after 2 k, and so on (Howard and
-    Ruder 2018).
+    Ruder 2018). With `dense` every token learns the value around it.
     """
 
     def __init__(
@@ -239,16 +239,20 @@ class DownstreamTask:
         frozen_features: bool = False,
         layer_decay: float = 1.0,
         unfreeze_epochs: int = 0,
+        dense: bool = False,
     ) -> None:
-        self.model, self.outcome = model, outcome
+        self.model, self.outcome, self.dense = model, outcome, dense
         self.lr, self.backbone_lr = lr, backbone_lr
         self.label_smoothing, self.mixup = label_smoothing, mixup
         self.frozen_features = frozen_features
         self.layer_decay, self.unfreeze_epochs = layer_decay, unfreeze_epochs
 
     def step(self, inputs: Tensor, targets: Tensor | None) -> StepResult:
-        """Signals or features `(batch, ...)` and targets: codes `(batch,)`, labels or values `(batch, n)`."""
+        """Signals or features `(batch, ...)` and targets: codes `(batch,)`, labels or values `(batch, n)`; densely
+        a value at every sample, `(batch, length)`, NaN where there is none."""
         assert targets is not None
+        if self.dense and self.model.training:
+            return self._dense_step(inputs, targets)
         wanted = self.outcome.wanted(targets)
         if self.mixup and self.model.training:
             share = torch.distributions.Beta(self.mixup, self.mixup).sample().to(inputs.device)
@@ -257,6 +261,14 @@ class DownstreamTask:
             wanted = share * wanted + (1 - share) * wanted[partner]
         outputs = self.model.answer(inputs) if self.frozen_features else self.model(inputs)
         loss = self.outcome.loss(outputs, wanted, self.label_smoothing if self.model.training else 0.0)
+        n = torch.tensor(float(len(inputs)))
+        return StepResult(loss, {"windows": n, "loss": loss.detach() * n})
+
+    def _dense_step(self, inputs: Tensor, targets: Tensor) -> StepResult:
+        outputs = self.model.everywhere(inputs)
+        wanted = targets[:, :: -(-targets.shape[1] // outputs.shape[1])]
+        known = wanted.isfinite()
+        loss = self.outcome.loss(outputs[known], wanted[known][:, None], self.label_smoothing)
         n = torch.tensor(float(len(inputs)))
         return StepResult(loss, {"windows": n, "loss": loss.detach() * n})
 

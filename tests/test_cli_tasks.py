@@ -161,6 +161,8 @@ def test_stages_join_one_after_the_other(pretrained: str) -> None:
         (["--set", "data.target=heart_rate", "--loss", "bins"], "cannot be solved for"),
         (["--set", "evaluate.paces=[0.9, 1.1]"], "evaluate.paces is for rates"),
         (["--set", "finetune.augment=['tempo']"], "finetune.augment"),
+        (["--set", "finetune.balance=1", "--set", "data.target=heart_rate"], "set finetune.balance_by"),
+        (["--set", "finetune.dense=true", "--set", "data.target=heart_rate"], "finetune.dense learns counts of events"),
     ],
 )
 def test_what_does_not_go_together(pretrained: str, options: list[str], message: str) -> None:

@@ -92,3 +92,14 @@ def test_another_dataset_leaves_the_checkpoints_own_behind() -> None:
     assert (data.dataset, data.channels, data.normalize) == ("cinc2017", [], "channel")
     data = resolve.resolve([resolve.from_checkpoint(theirs, [Written({}, "mine")])]).recipe.data
     assert (data.dataset, data.channels) == ("mitdb", ["lead_1"])
+
+
+def test_a_recipe_that_says_how_to_finetune_is_not_mixed_with_the_checkpoints() -> None:
+    written = recipe.check({"finetune": {"layers": "all", "epochs": 7}, "model": {"d_model": 16}}, "theirs")
+    theirs = facts(recipe=resolve.resolve([written]).recipe.model_dump(mode="json"))
+    mine = Written({"finetune": {"lr": 0.01}}, "mine.toml")
+    plan = resolve.resolve([resolve.from_checkpoint(theirs, [mine]), mine]).recipe
+    assert (plan.finetune.layers, plan.finetune.epochs, plan.model.d_model) == ("last", 100, 16)
+    typed = Written({"finetune": {"lr": 0.01}}, "command line")
+    plan = resolve.resolve([resolve.from_checkpoint(theirs, [typed]), typed]).recipe
+    assert (plan.finetune.layers, plan.finetune.epochs, plan.finetune.lr) == ("all", 7, 0.01)

@@ -92,6 +92,14 @@ def test_rare_classes_are_drawn_more_often(data: PreparedDataset) -> None:
         samples.drawing_weights(data, plan("finetune.balance=1"), rows)
 
 
+def test_people_with_few_windows_are_drawn_as_often_as_others(data: PreparedDataset) -> None:
+    rows = data.rows("subject", "train")[2:]
+    weights = samples.drawing_weights(data, plan("finetune.balance=1", "finetune.balance_by=subject"), rows)
+    assert weights is not None
+    people = np.unique(data.subjects[rows])
+    np.testing.assert_allclose([weights[data.subjects[rows] == who].sum() for who in people], 1 / len(people))
+
+
 def facts(**changes: object) -> Facts:
     values = {"kind": "pretrain", "recipe": {}, "dataset": "d", "fingerprint": "f", "channels": ("ecg",)}
     return Facts.model_validate({**values, "length": 300, "sampling_rate": 100.0, **changes})

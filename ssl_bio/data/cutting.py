@@ -23,14 +23,30 @@ class Cuts(NamedTuple):
     length: int  # of the labelled part
     sampling_rate: float  # Hz
     window: float  # s, of which length is the nearest number of samples
+    total: int  # samples of the record
     dropped: Mapping[str, int]
 
     def of_events(self, at: NDArray[np.float64], codes: NDArray[np.int8]) -> NDArray[np.int8]:
         """Events at times `at` (s into the record) -> `(n, length)`: their codes, and 0 where none is."""
-        found = np.zeros((len(self.starts), self.length), np.int8)
+        return self._events(at, codes, self.starts, self.length)
+
+    def shown_events(self, at: NDArray[np.float64]) -> NDArray[np.int8]:
+        """Events at times `at` (s into the record) -> `(n, length with the context on both sides)`: 1, 0 where none
+        is, and -1 outside of the record."""
+        shown = self.signals.shape[-1]
+        begin = self.starts - (shown - self.length) // 2
+        found = self._events(at, np.ones(len(at), np.int8), begin, shown)
+        place = begin[:, None] + np.arange(shown)
+        found[(place < 0) | (place >= self.total)] = -1
+        return found
+
+    def _events(
+        self, at: NDArray[np.float64], codes: NDArray[np.int8], begin: NDArray[np.int64], length: int
+    ) -> NDArray[np.int8]:
+        found = np.zeros((len(begin), length), np.int8)
         samples = np.round(at * self.sampling_rate).astype(np.int64)
-        for row, start in enumerate(self.starts):
-            inside = (samples >= start) & (samples < start + self.length)
+        for row, start in enumerate(begin):
+            inside = (samples >= start) & (samples < start + length)
             found[row, samples[inside] - start] = codes[inside]
         return found
 
@@ -118,7 +134,7 @@ class Cutter:
             windows[row, :, : part.shape[1]] = part
         n_gaps = len(all_starts) - len(starts)
         dropped = {why: many for why, many in ((GAPS, n_gaps), (SILENT, int(silent.any()))) if many}
-        return Cuts(windows, np.array(starts, np.int64), self.length, rate, options.window, dropped)
+        return Cuts(windows, np.array(starts, np.int64), self.length, rate, options.window, n, dropped)
 
     def _starts(self, n: int) -> Iterator[int]:
         if not self.options.stride:

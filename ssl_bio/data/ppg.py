@@ -19,7 +19,7 @@ from ssl_bio.data.convert import Conversion, by_subject
 from ssl_bio.data.cutting import Cuts, Cutter
 from ssl_bio.data.journal import Windows
 from ssl_bio.data.physionet import read_record, reading_wfdb, unit_of
-from ssl_bio.data.store import ReadOptions, TargetInfo
+from ssl_bio.data.store import Counting, ReadOptions, TargetInfo
 from ssl_bio.data.transforms import resample
 from ssl_bio.errors import DataError
 
@@ -96,9 +96,10 @@ def read_bidmc(files: Files, options: ReadOptions) -> Conversion:
     - `hr`, `pulse`, `rr_monitor`: mean of the monitor's HR (from the ECG), PULSE (from the PPG) and RESP over the
       seconds in the window, its end excluded. Seconds without a number are passed over, and so are an HR or PULSE
       of 0, the monitor's other way to say so; a window that has none left keeps its place with NaN.
-    - `rr`: annotator 1's breaths in the window, times 60 / window (6 for 10 s), breaths/min; `rr_hz`: the same in
-      Hz. The protocol says nothing of stretches that annotator 1 left empty (the first 35 s of person 46): they
-      count as no breath.
+    - `breaths`: annotator 1's breaths, sample by sample, in all that a window shows, its context too.
+    - `rr`: how many of them lie in the window, times 60 / window (6 for 10 s), breaths/min; `rr_hz`: the same in Hz.
+      The protocol says nothing of stretches that annotator 1 left empty (the first 35 s of person 46): they count as
+      no breath.
 
     Several records are of one patient: where the publisher's `bidmc_NN_Fix.txt` is there, its MIMIC II ID is the
     subject (42 patients in the 47 records at hand: 06, 07 and 09 are one, 20 to 23 another), else the record's number.
@@ -132,7 +133,7 @@ def read_bidmc(files: Files, options: ReadOptions) -> Conversion:
         sampling_rate=options.sampling_rate,
         channels=modulations.NAMES if derived else tuple(_BIDMC_SIGNALS),
         unit=unit_of(options, modulations.UNIT if derived else "arbitrary (ppg, resp), mV (ecg)"),
-        targets=RATES,
+        targets=_bidmc_targets(cutter),
         records=records,
         read=read,
         split=lambda subjects, _: {"subject": by_subject(subjects)},
@@ -155,7 +156,17 @@ def _rates(cuts: Cuts, stay: Stay) -> dict[str, NDArray[Any]]:
     per_second = cuts.n_inside(stay.breaths) / cuts.window
     means = {name: cuts.mean_inside(stay.seconds, values) for name, values in stay.numerics.items()}
     rates = {**means, "rr": (60 * per_second).astype(np.float32), "rr_hz": per_second.astype(np.float32)}
-    return {name: rates[name] for name in RATES}
+    return {**{name: rates[name] for name in RATES}, "breaths": cuts.shown_events(stay.breaths)}
+
+
+def _bidmc_targets(cutter: Cutter) -> dict[str, TargetInfo]:
+    """RATES, those that count breaths saying so, and the breaths."""
+    per_breath = {"rr": 60 / cutter.options.window, "rr_hz": 1 / cutter.options.window}
+    counts = {
+        name: Counting(events="breaths", span=cutter.length, weight=weight) for name, weight in per_breath.items()
+    }
+    rates = {name: info.model_copy(update={"counts": counts.get(name)}) for name, info in RATES.items()}
+    return {**rates, "breaths": TargetInfo(kind="events", classes=("breath",))}
 
 
 def _stay_of_tables(files: Files, name: str) -> Stay:

@@ -79,16 +79,28 @@ class ReadOptions(NamedTuple):
         return "-".join([name, *parts])
 
 
+class Counting(BaseModel):
+    """A value that counts the events of a target of that kind: `weight` times how many lie in the middle `span` samples
+    of the window."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    events: str
+    span: int
+    weight: float
+
+
 class TargetInfo(BaseModel):
     """What a target means: class codes with their names, labels of which a window may have several (0 or 1 for
     each of `classes`), values with their unit, a second signal, or, at every sample, the code of the event there
-    (0: none)."""
+    (0: none, -1: outside of the record). A value may be a count of events."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["class", "labels", "value", "signal", "events"]
     classes: tuple[str, ...] = ()
     unit: str = ""
+    counts: Counting | None = None
 
 
 class Overlap(BaseModel):
@@ -264,7 +276,7 @@ def open_dataset(folder: Path) -> PreparedDataset:
 def fingerprint(folder: Path, info: DatasetInfo) -> str:
     """SHA-256 over every array file and every fact but names and the fingerprint itself: 16 hex digits."""
     nameless = info.model_copy(update={"fingerprint": "", "source": "", "name": "", "title": ""})
-    facts = nameless.model_dump_json(exclude={"n_records", "skipped", "dropped"})
+    facts = nameless.model_dump_json(exclude={"n_records", "skipped", "dropped"}, exclude_none=True)
     digest = hashlib.sha256(facts.encode())
     for name in _array_files(info):
         with (folder / name).open("rb") as file:

@@ -153,7 +153,7 @@ def played(signals: Signals, pace: NDArray[np.float64], place: NDArray[np.float6
     """Windows `(n, channels, length)` played `pace` `(n, 1)` times as fast, at their old length; `place` says where in
     the room that is left or lacking they begin, 0.5 keeps their middle."""
     length = signals.shape[-1]
-    start = place * (1 - pace) * (length - 1)
+    start = beginning(pace, place, length)
     period = max(2 * (length - 1), 1)
     position = np.mod(start + pace * np.arange(length), period)
     position = np.minimum(position, period - position)
@@ -162,6 +162,11 @@ def played(signals: Signals, pace: NDArray[np.float64], place: NDArray[np.float6
     after = np.minimum(before + 1, length - 1)
     first, second = (np.take_along_axis(signals, index[:, None], axis=-1) for index in (before, after))
     return cast(Signals, first * (1 - weight) + second * weight)
+
+
+def beginning(pace: NDArray[np.float64], place: NDArray[np.float64] | float, length: int) -> NDArray[np.float64]:
+    """Where `(n, 1)`, in samples of the window, `played` begins."""
+    return np.asarray(place * (1 - pace) * (length - 1))
 
 
 def recolour(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
@@ -191,6 +196,11 @@ def flip(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> S
     return np.where(upside_down, -signals, signals)
 
 
+def drop_channels(signals: Signals, rng: np.random.Generator, strength: float = 1.0) -> Signals:
+    """Silence channels drawn at random, one of ten at strength 1, so that no channel alone is relied on."""
+    return signals * (rng.random((*signals.shape[:2], 1), dtype=np.float32) >= 0.1 * strength)
+
+
 AUGMENTATIONS: dict[str, Augmentation] = {
     "rotate": rotate,
     "scale": scale,
@@ -200,6 +210,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "flip": flip,
     "stretch": stretch,
     "recolour": recolour,
+    "drop_channels": drop_channels,
 }
 
 

@@ -7,8 +7,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_bio.data.counting import Track
 from ssl_bio.data.store import PreparedDataset, Rows, Signals, Subjects
-from ssl_bio.data.transforms import AUGMENTATIONS, conform, crop, draw_paces, fill_missing, parse_augmentation, played
+from ssl_bio.data.transforms import (
+    AUGMENTATIONS,
+    beginning,
+    conform,
+    crop,
+    draw_paces,
+    fill_missing,
+    parse_augmentation,
+    played,
+)
 from ssl_bio.errors import DataError
 
 #: A generator for a purpose ("order", "augment") and a position within an epoch.
@@ -24,7 +34,8 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """Rows of a prepared dataset; signals are read, and treated, a batch at a time."""
+    """Rows of a prepared dataset; signals are read, and treated, a batch at a time. With a `track` training learns what
+    it counts around every sample in place of the targets."""
 
     dataset: PreparedDataset
     rows: Rows
@@ -32,6 +43,7 @@ class View:
     missing: str
     sampling_rate: float
     length: int
+    track: Track | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -61,6 +73,15 @@ class View:
         """All signals, so many windows at a time."""
         for start in range(0, len(self), size):
             yield self.read(slice(start, start + size))
+
+
+class Shown(NamedTuple):
+    """Inputs of a batch, how many times as fast each is played, and where in itself it begins (samples); the latter
+    `(batch, 1)`."""
+
+    inputs: NDArray[np.float32]
+    pace: NDArray[np.float64]
+    start: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -109,20 +130,22 @@ class Batches:
         for step in range(len(self)):
             positions = order[step * self.batch_size : (step + 1) * self.batch_size]
             rng = streams("augment", step)
-            inputs, pace = self._augmented(positions, rng)
-            targets = None if self.source.targets is None else self.source.targets[positions]
-            if targets is not None and any(self.rates):
-                targets = np.where(self.rates, targets * pace, targets).astype(targets.dtype)
-            if self.pairs and isinstance(self.source, View):
-                targets, _ = self._augmented(self.source.neighbours(positions, self.neighbours, rng), rng)
-            yield Batch(inputs, targets)
+            shown = self._augmented(positions, rng)
+            yield Batch(shown.inputs, self._wanted(positions, shown, rng))
 
-    def _augmented(
-        self, positions: NDArray[np.int64], rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Inputs, and how many times as fast each is played."""
+    def _wanted(self, positions: NDArray[np.int64], shown: Shown, rng: np.random.Generator) -> NDArray[Any] | None:
+        if isinstance(self.source, View) and self.pairs:
+            return self._augmented(self.source.neighbours(positions, self.neighbours, rng), rng).inputs
+        if isinstance(self.source, View) and self.source.track:
+            return self.source.track.around(positions, shown.start, shown.pace)
+        targets = None if self.source.targets is None else self.source.targets[positions]
+        if targets is not None and any(self.rates):
+            targets = np.where(self.rates, targets * shown.pace, targets).astype(targets.dtype)
+        return targets
+
+    def _augmented(self, positions: NDArray[np.int64], rng: np.random.Generator) -> Shown:
         inputs = self.source.read(positions)
-        pace = np.ones((len(inputs), 1))
+        pace, start = np.ones((len(inputs), 1)), np.zeros((len(inputs), 1))
         if self.draw_channel:
             inputs = inputs[np.arange(len(inputs)), rng.integers(inputs.shape[1], size=len(inputs))][:, None]
         if self.window and self.window < inputs.shape[-1]:
@@ -131,11 +154,12 @@ class Batches:
             name, own_strength = parse_augmentation(text)
             strength = self.strength * own_strength
             if name == "stretch":
-                pace = draw_paces(len(inputs), rng, strength)
-                inputs = played(inputs, pace, rng.uniform(0, 1, (len(inputs), 1)))
+                pace, place = draw_paces(len(inputs), rng, strength), rng.uniform(0, 1, (len(inputs), 1))
+                start = beginning(pace, place, inputs.shape[-1])
+                inputs = played(inputs, pace, place)
             else:
                 inputs = AUGMENTATIONS[name](inputs, rng, strength)
-        return inputs, pace
+        return Shown(inputs, pace, start)
 
     def ordered(self) -> Iterator[Batch]:
         """All of it, once, in order, as it is."""

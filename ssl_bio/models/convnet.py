@@ -1,12 +1,13 @@
-"""A small residual convolution net: the supervised yardstick, and the convolutional stem of TimeMAE."""
+"""Convolution nets: the supervised yardstick, the stem of TimeMAE, and one that looks far at small cost."""
 
 import math
 from itertools import pairwise
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_bio.models.layers import InputNorm
+from ssl_bio.models.layers import Dropout, InputNorm
 
 
 class ResidualStage(nn.Module):
@@ -79,3 +80,61 @@ class ConvBackbone(nn.Module):
 
     def forward(self, signals: Tensor) -> Tensor:
         return self.layers(signals)[-1]
+
+
+class DilatedBlock(nn.Module):
+    """A residual block over `2 * dilation + 1` tokens: normalise, look, GELU, mix; `(batch, width, time)` both ways."""
+
+    def __init__(self, width: int, dilation: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(math.gcd(_GROUPS, width), width)
+        self.look = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
+        self.mix = nn.Conv1d(width, width, 1)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, x + self.dropout(self.mix(F.gelu(self.look(self.norm(x))))))
+
+
+class DilatedBackbone(nn.Module):
+    """Convolutions that look twice as far from block to block (van den Oord et al. 2016, WaveNet, here not causal).
+
+    Signals `(batch, n_channels, length)` -> tokens `(batch, length / wave_length, d_model)`. With `n_layers` blocks a
+    token sees `2 ** n_layers + 1` tokens on either side: slow rhythms for few parameters.
+    """
+
+    stage_names = ("blocks",)
+    entrance = ("input_norm.", "enter.")
+
+    def __init__(
+        self,
+        n_channels: int,
+        length: int,
+        d_model: int = 32,
+        n_layers: int = 5,
+        wave_length: int = 2,
+        dropout: float = 0.0,
+        normalize: str = "channel",
+    ) -> None:
+        super().__init__()
+        self.n_channels, self.length = n_channels, length
+        self.input_norm = InputNorm(n_channels, normalize)
+        reach = 2 * wave_length
+        self.enter = nn.Conv1d(self.input_norm.out_channels, d_model, 2 * reach + 1, stride=wave_length, padding=reach)
+        self.blocks = nn.ModuleList(DilatedBlock(d_model, 2**depth, dropout) for depth in range(n_layers))
+        self.layer_widths = (d_model,) * n_layers
+
+    def layers(self, signals: Tensor) -> list[Tensor]:
+        """Tokens of every block."""
+        x = self.enter(self.input_norm(signals))
+        outputs = []
+        for block in self.blocks:
+            x = block(x)
+            outputs.append(F.gelu(x).transpose(1, 2))
+        return outputs
+
+    def forward(self, signals: Tensor) -> Tensor:
+        return self.layers(signals)[-1]
+
+
+_GROUPS = 4

@@ -37,14 +37,15 @@ def stages(backbone: nn.Module) -> list[nn.Module]:
 
 
 class Pooling(nn.Module):
-    """Tokens `(batch, n_tokens, width)` -> `(batch, len(kinds) * width)`: mean, max, std over tokens, or
-    "attention", a mean whose weights are learnt (Ilse et al. 2018, without the gate); it alone needs the width."""
+    """Tokens `(batch, n_tokens, width)` -> `(batch, len(kinds) * width)`: mean, max, std over tokens,
+    "middle", the token there, for what is asked of the window's middle, or "attention", a mean whose weights are learnt
+    (Ilse et al. 2018, without the gate); it alone needs the width."""
 
     def __init__(self, kinds: Sequence[str], width: int = 0) -> None:
         super().__init__()
-        unknown = set(kinds) - {"mean", "max", "std", "attention"}
+        unknown = set(kinds) - {"mean", "max", "std", "middle", "attention"}
         if unknown or not kinds:
-            raise ValueError(f"pooling must name mean, max, std or attention, got {list(kinds)}")
+            raise ValueError(f"pooling must name mean, max, std, middle or attention, got {list(kinds)}")
         self.kinds = tuple(kinds)
         if "attention" in kinds:
             self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
@@ -57,6 +58,8 @@ class Pooling(nn.Module):
             return tokens.mean(dim=1)
         if kind == "max":
             return tokens.amax(dim=1)
+        if kind == "middle":
+            return tokens[:, tokens.shape[1] // 2]
         if kind == "attention":
             weight: Tensor = self.score(tokens).softmax(dim=1)
             return (weight * tokens).sum(dim=1)
@@ -140,6 +143,11 @@ class Predictor(nn.Module):
     def answer(self, features: Tensor) -> Tensor:
         """Outputs `(batch, n_outputs)` of pooled features."""
         return cast(Tensor, self.unit(self.head(self.dropout((features - self.feature_mean) / self.feature_std))))
+
+    def everywhere(self, signals: Tensor) -> Tensor:
+        """Outputs `(batch, n_tokens, n_outputs)` of each token as if it stood alone."""
+        tokens = cast(Backbone, self.backbone)(signals)
+        return self.answer(tokens.flatten(0, 1)).view(*tokens.shape[:2], -1)
 
     def forward(self, signals: Tensor) -> Tensor:
         return self.answer(self.features(signals))

@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ssl_bio import sheet
 from ssl_bio.data.har import read as read_har
 from ssl_bio.data.modulations import breathing
 from ssl_bio.data.physionet import quiet_wfdb, read_cinc2017
 from ssl_bio.data.ppg import read_bidmc, read_dalia
 from ssl_bio.data.store import ReadOptions
 from ssl_bio.errors import DataError
+from tests.command_line import refused, succeed
 from tests.data.reading import Reader, read
 
 RATE = 125
@@ -90,7 +92,7 @@ def test_windows_rates_and_people(tmp_path: Path, write: type) -> None:
     breaths = [3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3]  # of annotator 1: [0, 10) holds 1, 5, 9 s; [2, 12) holds 5, 9 s
     assert data.targets["rr"][:11].tolist() == [6 * n for n in breaths]
     np.testing.assert_allclose(data.targets["rr_hz"] * 60, data.targets["rr"], rtol=1e-6)
-    assert all(info.kind == "value" for info in data.info.targets.values())
+    assert {name for name, info in data.info.targets.items() if info.kind != "value"} == {"breaths"}
     assert next(iter(data.info.targets)) == "hr"
 
 
@@ -126,7 +128,16 @@ def test_breathing_in_place_of_the_channels(tmp_path: Path, write: type) -> None
     assert plain.info.channels == ("ppg", "ecg", "resp")
     assert data.targets.keys() == plain.targets.keys()
     for name, values in plain.targets.items():
-        np.testing.assert_array_equal(data.targets[name], values)
+        if name != "breaths":
+            np.testing.assert_array_equal(data.targets[name], values)
+    breaths = data.targets["breaths"]
+    assert breaths.shape == (3 * 11, 80)
+    assert (breaths[0, :20] == -1).all(), "nothing is known of the 5 s before the record"
+    assert np.flatnonzero(breaths[1] == 1).tolist() == [4 * (at + 3) for at in (1, 5, 9, 13)], "shown from -3 s on"
+    counting = data.info.targets["rr"].counts
+    assert counting is not None
+    inside = (breaths[:, 40 - counting.span // 2 : 40 + counting.span // 2] > 0).sum(axis=1)
+    np.testing.assert_array_equal(counting.weight * inside, data.targets["rr"])
     assert options.folder("bidmc") == "bidmc-hz4-around5-derive-breathing"
 
 
@@ -227,3 +238,19 @@ def test_real_archive(real_archive: Path) -> None:
     assert 80 < np.nanmean(data.targets["hr"]) < 95
     assert 14 < data.targets["rr"].mean() < 19
     assert abs(np.nanmean(data.targets["rr_monitor"]) - data.targets["rr"].mean()) < 1
+
+
+def test_counts_around_every_token_are_learnt_and_judged(tmp_path: Path) -> None:
+    folder = write_tables(tmp_path / "bidmc", n=6)
+    recipe = ["--recipe", "bidmc-rr.toml", "--set", "data.context=5"]
+    succeed("data", "prepare", "bidmc", "--from", str(folder), *recipe)
+    said = succeed("finetune", *recipe, "--folds", "3")
+    assert "test of 3 folds" in said
+    rows = sheet.read(Path("results.csv"))
+    assert [row["split"] for row in rows] == ["test of 3 folds"]
+    with np.load("checkpoints/bidmc-rr/finetune-scratch-folds3-seed0/fold0/predictions.npz") as file:
+        assert set(file["value"].ravel()) <= {12.0, 18.0}, "counts that training has seen"
+    gradient = ["--mode", "random-frozen", "--set", "finetune.probe=gradient"]
+    assert "no model.window" in refused("finetune", *recipe, "--set", "model.window=5", "--out", "other")
+    assert "trains the whole network" in refused("finetune", *recipe, *gradient, "--out", "other")
+    assert "asks each token alone" in refused("finetune", *recipe, "--set", "finetune.parts=2", "--out", "other")

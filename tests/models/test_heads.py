@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ssl_bio.models.convnet import DilatedBackbone
 from ssl_bio.models.heads import Pooling, Predictor, stages
 from ssl_bio.models.timemae import TimeMAEBackbone
 
@@ -11,7 +12,7 @@ def test_pooling_by_hand() -> None:
     tokens = torch.tensor([[[1.0, 4.0], [3.0, 4.0]]])
     pooled = Pooling(["mean", "max", "std"])(tokens)
     torch.testing.assert_close(pooled, torch.tensor([[2.0, 4.0, 3.0, 4.0, 1.0, 1e-4]]))
-    with pytest.raises(ValueError, match="mean, max, std or attention"):
+    with pytest.raises(ValueError, match="mean, max, std, middle or attention"):
         Pooling(["median"])
 
 
@@ -82,3 +83,11 @@ def test_every_parameter_is_in_one_stage(stem: str) -> None:
     found = [id(p) for stage in stages(backbone) for p in stage.parameters()]
     assert sorted(found) == sorted(id(p) for p in backbone.parameters())
     assert stages(backbone)[-1] is dict(backbone.named_modules())["encoder.blocks.2"]
+
+
+def test_the_middle_token_answers_as_it_does_among_all() -> None:
+    model = Predictor(DilatedBackbone(1, 40, d_model=8, n_layers=2), 3, ("middle",)).eval()
+    x = torch.randn(4, 1, 40)
+    everywhere = model.everywhere(x)
+    assert everywhere.shape == (4, 20, 3)
+    torch.testing.assert_close(model(x), everywhere[:, 10])
