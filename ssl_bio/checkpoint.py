@@ -66,6 +66,7 @@ class Facts(BaseModel):
     selected_on: str = "last"
     n_train: int = 0
     seconds: float = 0.0
+    grid: int = 0  # how many combinations it was one of
     origin: str = ""  # the pretraining run a finetuned one started from
     versions: dict[str, str] = {}
     finished_at: str = ""

@@ -143,6 +143,11 @@ def finetune(
         str | None, typer.Option("--seeds", metavar="0,1,2", help="Run once for each, end with mean ± std.")
     ] = None,
     folds: FoldsOption = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option("--grid", metavar="KEY=V1,V2", help="Every combination of recipe values. Repeatable."),
+    ] = None,
+    by: Annotated[str, typer.Option("--by", metavar="METRIC", help="What a grid's table is sorted by.")] = "",
     sheet: SheetOption = Path("results.csv"),
     overrides: SetOption = None,
     seed: SeedOption = None,
@@ -160,6 +165,7 @@ def finetune(
     * `ssl-bio finetune --mode full --label-fraction 0.01 --seeds 0,1,2`
     * `ssl-bio finetune --recipe har-supervised.toml`
     * `ssl-bio finetune --recipe bidmc-hr.toml --folds 5 --seeds 0,1,2`
+    * `ssl-bio finetune --mode full --grid finetune.lr=3e-3,1e-3 --grid finetune.dropout=0,0.2 --set evaluate.split=val`
     """
     chosen = {
         "seed": seed,
@@ -172,6 +178,13 @@ def finetune(
     }
     wishes = _wishes(overrides, chosen, recipe_name, out, resume, overwrite, device, sheet)
     seed_list = _parse_seeds(seeds, seed)
+    if by and not grid:
+        raise RecipeError("--by sorts the table of a --grid, and there is none")
+    if grid:
+        from ssl_bio import tune
+
+        tune.grid(wishes, checkpoint, seed_list, grid, by)
+        return
     from ssl_bio import commands
 
     commands.finetune(wishes, checkpoint, seed_list)

@@ -208,7 +208,9 @@ def _finetune_one(wishes: Wishes, job: Job, device: torch.device, with_row: bool
     )
     model.load_state_dict(learnt.fitted.tensors)
     facts = _facts("finetune", plan, data, form, learnt)
-    facts = facts.model_copy(update={"outcome": outcome, "origin": origin, "split": plan.evaluate.split})
+    facts = facts.model_copy(
+        update={"outcome": outcome, "origin": origin, "split": plan.evaluate.split, "grid": wishes.grid}
+    )
     judged = results.judge(model, run, facts, plan, data, device)
     facts = facts.model_copy(update={"metrics": judged.figures})
     n_parameters = build.n_parameters(model)

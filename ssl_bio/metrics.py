@@ -17,6 +17,9 @@ from sklearn.metrics import (
 )
 from torch import Tensor
 
+#: Ends of the names of figures of which the least is the best.
+LOWER_IS_BETTER = ("loss", "MAE", "RMSE")
+
 
 def classification(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, float]:
     """Metric columns of a multi-class task from class codes `(n,)` and probabilities `(n, n_classes)`.

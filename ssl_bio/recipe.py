@@ -129,6 +129,14 @@ def _parse_value(text: str) -> Any:
         return text
 
 
+def parse_values(text: str) -> list[Any]:
+    """Values with commas between, as TOML or as bare words: "1e-3,3e-4", "lstm,attention", "['mean'],['max']"."""
+    try:
+        return list(tomllib.loads(f"values = [{text}]")["values"])
+    except tomllib.TOMLDecodeError:
+        return [_parse_value(part.strip()) for part in text.split(",") if part.strip()]
+
+
 def check(values: Mapping[str, Any], source: str) -> Written:
     """Check written values against the schema.
 

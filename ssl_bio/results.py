@@ -201,6 +201,7 @@ def _row(
         "seed": plan.seed,
         "split": facts.split or plan.evaluate.split,
         "selected_on": facts.selected_on,
+        "grid": facts.grid or None,
         "validation": plan.data.validation + (f", {plan.data.folds} folds" if plan.data.folds else ""),
         "fit_on": settings.fit_on,
         "label_fraction": settings.label_fraction,

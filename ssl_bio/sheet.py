@@ -40,6 +40,7 @@ COLUMNS = (
     "seed",
     "split",
     "selected_on",
+    "grid",  # of so many combinations this is one: the best of them was chosen on `split`
     "validation",
     "fit_on",
     "label_fraction",

@@ -27,6 +27,7 @@ class Wishes(NamedTuple):
     overwrite: bool = False
     device: str = "auto"
     sheet: Path = DEFAULT_SHEET
+    grid: int = 0  # combinations that are tried beside one another
 
 
 class Job(NamedTuple):

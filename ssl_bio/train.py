@@ -16,13 +16,13 @@ from ssl_bio import optim, runtime
 from ssl_bio.checkpoint import RunFolder
 from ssl_bio.data.view import Batches
 from ssl_bio.errors import CheckpointError, TrainingError
+from ssl_bio.metrics import LOWER_IS_BETTER
 from ssl_bio.tasks import Task
 from ssl_bio.terminal import Ticker, progress
 
 History = Sequence[Mapping[str, float]]
 #: (model, the history of the epochs before) -> more figures of the epoch that just ended.
 Validate = Callable[[nn.Module, History], dict[str, float]]
-_LOWER_IS_BETTER = ("loss", "MAE", "RMSE")
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _keep_best(state: _State, row: Mapping[str, float], model: nn.Module, monito
     if monitor and monitor not in row:
         return  # an epoch without a probe chooses nothing
     if monitor:
-        score = -row[monitor] if monitor.endswith(_LOWER_IS_BETTER) else row[monitor]
+        score = -row[monitor] if monitor.endswith(LOWER_IS_BETTER) else row[monitor]
         if not score > state.best_score:
             return
         state.best_score = score

@@ -18,6 +18,7 @@ LAYERS = [
     {"results", "report"},
     {"learn", "studies"},
     {"commands", "catalogue", "shelf"},
+    {"tune"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
