@@ -12,17 +12,19 @@ from ssl_bio.errors import CheckpointError, RecipeError
 from ssl_bio.models.bert import bert_encoder
 from ssl_bio.models.contrast import MaskedContrast
 from ssl_bio.models.convnet import ConvBackbone, DilatedBackbone
+from ssl_bio.models.forecaster import AttentionReader, Forecaster, LSTMReader
 from ssl_bio.models.heads import Backbone, Predictor, Unit
 from ssl_bio.models.quantizer import Quantizer
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
 from ssl_bio.models.vqvae import VQVAE, Bridge, FrozenCodes, VQVAEBackbone
-from ssl_bio.outcome import Outcome, Values
+from ssl_bio.outcome import OfWindow, Outcome, Series, Values
 from ssl_bio.recipe import complete
 from ssl_bio.samples import Form
 from ssl_bio.schema import Recipe
-from ssl_bio.tasks import ContrastTask, DownstreamTask, Task, TimeMAETask, VQVAETask
+from ssl_bio.tasks import ContrastTask, DownstreamTask, ForecastTask, Task, TimeMAETask, VQVAETask
 
 BACKBONE = "backbone."
+READERS = ("lstm", "attention")  # kinds that forecast
 
 
 def backbone(recipe: Recipe, n_channels: int, length: int, will_load: bool = False) -> nn.Module:
@@ -32,6 +34,8 @@ def backbone(recipe: Recipe, n_channels: int, length: int, will_load: bool = Fal
     """
     model, normalize = recipe.model, recipe.data.normalize
     try:
+        if model.kind in READERS:
+            return reader(recipe)
         if model.kind == "convnet":
             return ConvBackbone(n_channels, length, model.d_model, model.wave_length, normalize)
         if model.kind == "dilated":
@@ -74,6 +78,28 @@ def backbone(recipe: Recipe, n_channels: int, length: int, will_load: bool = Fal
         raise RecipeError(f"model: {error}") from error
 
 
+def reader(recipe: Recipe) -> nn.Module:
+    """The recipe's reader of series."""
+    model = recipe.model
+    if model.kind == "lstm":
+        return LSTMReader(model.d_model, model.n_layers, model.dropout)
+    quantizers = []
+    if model.values == "vq":
+        quantizers = [Quantizer(model.d_model, **model.quantizer.model_dump()) for _ in range(model.n_layers)]
+    return AttentionReader(
+        model.d_model,
+        model.n_layers,
+        model.n_heads,
+        model.time_steps,
+        model.positions,
+        model.norm_input,
+        model.norm_query,
+        model.norm_key,
+        model.dropout,
+        quantizers,
+    )
+
+
 def pretext_task(recipe: Recipe, module: nn.Module) -> Task:
     """The recipe's pretext task around a backbone.
 
@@ -87,7 +113,7 @@ def pretext_task(recipe: Recipe, module: nn.Module) -> Task:
     if not isinstance(module, TimeMAEBackbone) or settings.pretext == "vqvae":
         raise RecipeError(
             f"model.kind {model.kind!r} and pretrain.pretext {settings.pretext!r} do not go together: 'timemae' has "
-            "'timemae' and 'contrast', 'vqvae' has 'vqvae', 'convnet' and 'dilated' none"
+            "'timemae' and 'contrast', 'vqvae' has 'vqvae', the others none"
         )
     if module.n_tokens < 2:
         raise RecipeError(f"model.wave_length {model.wave_length} leaves {module.n_tokens} token: nothing to mask")
@@ -168,7 +194,14 @@ def _state_space(recipe: Recipe) -> dict[str, Any]:
     return {**settings.model_dump(exclude={"lr"}), "state_space_lr": settings.lr}
 
 
-def predictor(recipe: Recipe, module: nn.Module, outcome: Outcome, form: Form) -> Predictor:
+def network(recipe: Recipe, module: nn.Module, outcome: Outcome, form: Form) -> Predictor | Forecaster:
+    """A backbone with what makes it answer."""
+    if isinstance(outcome, Series):
+        return Forecaster(module, outcome.time_steps, outcome.mean, outcome.std)
+    return predictor(recipe, module, outcome, form)
+
+
+def predictor(recipe: Recipe, module: nn.Module, outcome: OfWindow, form: Form) -> Predictor:
     """A backbone with the recipe's pooling and head, for one outcome."""
     settings = recipe.finetune
     unit = None
@@ -202,7 +235,7 @@ def _fewest_tokens(module: nn.Module, window: int, all_layers: bool) -> int:
     return min(int(tokens.shape[1]) for tokens in (layers if all_layers else layers[-1:]))
 
 
-def downstream_task(recipe: Recipe, model: Predictor, outcome: Outcome, frozen_features: bool) -> DownstreamTask:
+def downstream_task(recipe: Recipe, model: Predictor, outcome: OfWindow, frozen_features: bool) -> DownstreamTask:
     """The recipe's downstream task."""
     settings = recipe.finetune
     # Random weights have nothing to keep: they learn at the head's rate.
@@ -219,6 +252,12 @@ def downstream_task(recipe: Recipe, model: Predictor, outcome: Outcome, frozen_f
         settings.unfreeze_epochs,
         settings.dense,
     )
+
+
+def forecast_task(recipe: Recipe, model: Forecaster, outcome: Series) -> ForecastTask:
+    """The recipe's forecasting task."""
+    settings = recipe.finetune
+    return ForecastTask(model, outcome, settings.lr, settings.dense, settings.input_noise)
 
 
 def transfer(module: nn.Module, start: Checkpoint, info: DatasetInfo, recipe: Recipe) -> list[str]:

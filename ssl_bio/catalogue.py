@@ -3,7 +3,7 @@
 import numpy as np
 
 from ssl_bio import recipe, resolve, sources
-from ssl_bio.data import store, synthetic
+from ssl_bio.data import store
 from ssl_bio.data.store import DatasetInfo, PreparedDataset
 from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.terminal import note, table
@@ -13,9 +13,9 @@ def list_data(root: str) -> None:
     """Every dataset that can be had, and what is prepared."""
     home = store.data_root(root)
     prepared = {path.parent.name: store.open_dataset(path.parent).info for path in sorted(home.glob("*/dataset.json"))}
-    known = {"synthetic": synthetic.TITLE, **{name: source.title for name, source in sources.SOURCES.items()}}
+    known = {**sources.EMBEDDED, **{name: source.title for name, source in sources.SOURCES.items()}}
     rows = [
-        [name, title, "made when needed" if name == "synthetic" else "no", ""]
+        [name, title, "made when needed" if name in sources.EMBEDDED else "no", ""]
         for name, title in known.items()
         if name not in prepared
     ]

@@ -12,8 +12,10 @@ from ssl_bio.checkpoint import MODEL_FILE, RECIPE_FILE, Checkpoint, Facts, RunFo
 from ssl_bio.data.store import PreparedDataset, data_root
 from ssl_bio.errors import CheckpointError, RecipeError
 from ssl_bio.learn import Asked, Learnt, Place
+from ssl_bio.models.forecaster import Forecaster
 from ssl_bio.models.heads import Predictor
 from ssl_bio.models.vqvae import VQVAE, VQVAEBackbone
+from ssl_bio.outcome import Outcome, Series
 from ssl_bio.resolve import Resolved
 from ssl_bio.results import Judged
 from ssl_bio.samples import Form
@@ -119,7 +121,7 @@ def evaluate(wishes: Wishes, checkpoint: str | None, data_name: str | None) -> J
     data = sources.external(data_name, plan, data_root(plan.data.root)) if data_name else sources.dataset(plan.data)
     if not data_name and data.info.fingerprint != loaded.facts.fingerprint:
         warn(f"dataset {data.info.name} was prepared anew since this run: fingerprint {data.info.fingerprint}")
-    model = _load_predictor(loaded, plan)
+    model = _load_network(loaded, plan)
     judged = results.judge(model, run, loaded.facts, plan, data, device, external=bool(data_name))
     results.show(judged, f"{run.path.name} on {data.info.name}, {plan.evaluate.split} ({judged.n} windows)")
     facts = loaded.facts.model_copy(update={"split": plan.evaluate.split})
@@ -194,7 +196,7 @@ def _finetune_one(wishes: Wishes, job: Job, device: torch.device, with_row: bool
     samples.fit_input_scaling(backbone, data, plan, form)
     anew = build.transfer(backbone, start, data.info, plan) if start else []
     outcome = samples.outcome(data, plan, samples.training_rows(data, plan, plan.finetune.fit_on))
-    model = build.predictor(plan, backbone, outcome, form)
+    model = build.network(plan, backbone, outcome, form)
     run.claim("finetune", wishes.resume, wishes.overwrite and with_row)
     origin = str(start.path.parent) if start else ""
     _announce("finetune", run, resolved, data, origin or wishes.recipe or "")
@@ -202,10 +204,7 @@ def _finetune_one(wishes: Wishes, job: Job, device: torch.device, with_row: bool
     if start:
         _say_other_splits("the pretrained backbone", start.facts, plan)
     run.write_text(RECIPE_FILE, recipe.to_toml(plan, resolved.origins))
-    frozen = plan.finetune.mode in ("linear-probe", "random-frozen")
-    learnt = (learn.linear_probe if frozen else learn.whole_network)(
-        plan, data, model, Asked(outcome, form), Place(run, device, wishes.resume, _identity(data, start))
-    )
+    learnt = _learn(plan, data, model, outcome, form, Place(run, device, wishes.resume, _identity(data, start)))
     model.load_state_dict(learnt.fitted.tensors)
     facts = _facts("finetune", plan, data, form, learnt)
     facts = facts.model_copy(
@@ -221,21 +220,32 @@ def _finetune_one(wishes: Wishes, job: Job, device: torch.device, with_row: bool
     return Done(judged, facts, n_parameters)
 
 
+def _learn(
+    plan: Recipe, data: PreparedDataset, model: Predictor | Forecaster, outcome: Outcome, form: Form, place: Place
+) -> Learnt:
+    if isinstance(model, Forecaster):
+        assert isinstance(outcome, Series)
+        return learn.forecaster(plan, data, model, outcome, form, place)
+    assert not isinstance(outcome, Series)
+    frozen = plan.finetune.mode in ("linear-probe", "random-frozen")
+    return (learn.linear_probe if frozen else learn.whole_network)(plan, data, model, Asked(outcome, form), place)
+
+
 def _judged_again(run: RunFolder, device: torch.device) -> Done:
     loaded = run.load()
     plan = resolve.resolve([resolve.from_checkpoint(loaded.facts)]).recipe
-    model = _load_predictor(loaded, plan)
+    model = _load_network(loaded, plan)
     judged = results.judge(model, run, loaded.facts, plan, sources.dataset(plan.data), device)
     return Done(judged, loaded.facts, build.n_parameters(model))
 
 
-def _load_predictor(loaded: Checkpoint, plan: Recipe) -> Predictor:
+def _load_network(loaded: Checkpoint, plan: Recipe) -> Predictor | Forecaster:
     facts = loaded.facts
     if facts.outcome is None:
         raise CheckpointError(f"{loaded.path}: its header does not say what it answers; finetune again")
     form = samples.form_of(facts)
     backbone = build.backbone(plan, len(facts.channels), form.window, will_load=True)
-    model = build.predictor(plan, backbone, facts.outcome, form)
+    model = build.network(plan, backbone, facts.outcome, form)
     build.load_into(model, loaded)
     return model
 

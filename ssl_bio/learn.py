@@ -16,8 +16,10 @@ from ssl_bio.data.store import PreparedDataset, Rows
 from ssl_bio.data.transforms import check_augmentations, even_crops
 from ssl_bio.data.view import Batches, Features
 from ssl_bio.errors import DataError, RecipeError
+from ssl_bio.forecasts import forecast
+from ssl_bio.models.forecaster import Forecaster
 from ssl_bio.models.heads import Predictor
-from ssl_bio.outcome import Outcome, Values
+from ssl_bio.outcome import OfWindow, Series, Values
 from ssl_bio.samples import Form
 from ssl_bio.schema import FinetuneSection, PretrainSection, Recipe
 from ssl_bio.tasks import Task, VQVAETask
@@ -37,9 +39,9 @@ class Place(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What a finetuned network is to answer, and in what form it sees signals."""
+    """What a finetuned network is to answer of a window, and in what form it sees signals."""
 
-    outcome: Outcome
+    outcome: OfWindow
     form: Form
 
 
@@ -106,6 +108,32 @@ def whole_network(plan: Recipe, data: PreparedDataset, model: Predictor, asked: 
     return Learnt(fitted, selected_on, len(rows))
 
 
+def forecaster(
+    plan: Recipe, data: PreparedDataset, model: Forecaster, outcome: Series, form: Form, place: Place
+) -> Learnt:
+    """Train on crops of series: as many an epoch as cover each once, from places drawn at random."""
+    settings = plan.finetune
+    rows = samples.training_rows(data, plan, settings.fit_on)
+    # Densely a crop holds as many forecasts that look back all the way as ones that cannot yet.
+    crop = min((2 if settings.dense else 1) * outcome.time_steps + 1, form.length)
+    view = samples.view(data, plan, np.repeat(rows, max(1, form.length // crop)), form)
+    batches = Batches(view, settings.batch_size, settings.augment, settings.augment_strength, window=crop)
+    validate = None
+    if settings.selected_on != "last":
+        held_out = samples.view(data, plan, samples.training_rows(data, plan, settings.selected_on), form)
+        judged = Batches(held_out, plan.evaluate.batch_size)
+        horizon = plan.evaluate.horizon
+
+        def validate(_: nn.Module, history: History) -> dict[str, float]:
+            found = forecast(model, outcome, judged, place.device, horizon)
+            figures = outcome.figures(found.targets, found.answers)
+            return {f"{settings.selected_on}_{name}": value for name, value in figures.items()}
+
+    task = build.forecast_task(plan, model, outcome)
+    fitted = fit(task, batches, _finetune_loop(plan), place.run, place.device, validate, place.resume, place.identity)
+    return Learnt(fitted, settings.selected_on, len(rows))
+
+
 def linear_probe(plan: Recipe, data: PreparedDataset, model: Predictor, asked: Asked, place: Place) -> Learnt:
     """Fit a head on frozen features, and prove that the backbone stayed as it was."""
     settings, selected_on = plan.finetune, plan.finetune.selected_on
@@ -161,6 +189,7 @@ def check_finetune(plan: Recipe, data: PreparedDataset) -> None:
     check_augmentations(settings.augment, len(data.info.channels))
     rows = samples.training_rows(data, plan, settings.fit_on)
     asked = samples.outcome(data, plan, rows)
+    _check_forecast(plan, isinstance(asked, Series))
     if settings.monitor not in ("loss", *asked.columns):
         raise RecipeError(
             f"finetune.monitor {settings.monitor!r} is no figure of {plan.data.target!r}: "
@@ -177,8 +206,9 @@ def check_finetune(plan: Recipe, data: PreparedDataset) -> None:
     if solved and (settings.head != "linear" or settings.loss == "bins"):
         what = f"finetune.head {settings.head!r}" if settings.head != "linear" else 'finetune.loss "bins"'
         raise RecipeError(f'{what} cannot be solved for: set finetune.probe to "gradient"')
-    samples.drawing_weights(data, plan, rows)
-    if settings.dense:
+    if settings.balance or not isinstance(asked, Series):
+        samples.drawing_weights(data, plan, rows)
+    if settings.dense and not isinstance(asked, Series):
         _check_dense(plan, data, rows)
     if plan.evaluate.paces != [1.0] and not (isinstance(asked, Values) and all(asked.rates)):
         raise RecipeError(f"evaluate.paces is for rates, and {plan.data.target!r} is none: leave it out")
@@ -187,6 +217,19 @@ def check_finetune(plan: Recipe, data: PreparedDataset) -> None:
             'finetune.fit_on "train+val" trains on the windows that finetune.selected_on "val" would choose by; '
             'set finetune.selected_on to "last"'
         )
+
+
+def _check_forecast(plan: Recipe, forecasts: bool) -> None:
+    settings, kind = plan.finetune, plan.model.kind
+    if forecasts != (kind in build.READERS):
+        raise RecipeError(
+            f"model.kind {kind!r} and finetune.task {settings.task!r} do not go together: "
+            f"{' and '.join(build.READERS)} forecast, the others do not"
+        )
+    if forecasts and settings.mode != "scratch":
+        raise RecipeError(f'finetune.mode {settings.mode!r}: {kind} starts from random weights, which is "scratch"')
+    if forecasts and (plan.model.window or "stretch" in " ".join(settings.augment) or settings.mixup):
+        raise RecipeError("a forecast is of series as they are: leave out model.window, stretch and finetune.mixup")
 
 
 def _check_dense(plan: Recipe, data: PreparedDataset, rows: Rows) -> None:
@@ -231,7 +274,7 @@ def _features(
     return Features(values, np.asarray(view.targets))
 
 
-def _solve(plan: Recipe, model: Predictor, outcome: Outcome, features: Features) -> None:
+def _solve(plan: Recipe, model: Predictor, outcome: OfWindow, features: Features) -> None:
     """Set a head on features by the recipe's solver (a gradient probe's stand-in is the logistic one)."""
     settings = plan.finetune
     kind = "logistic" if settings.probe == "gradient" else settings.probe
@@ -240,7 +283,7 @@ def _solve(plan: Recipe, model: Predictor, outcome: Outcome, features: Features)
 
 
 def _judging(
-    outcome: Outcome, batches: Batches, split: str, device: torch.device, paces: Sequence[float] = (1.0,)
+    outcome: OfWindow, batches: Batches, split: str, device: torch.device, paces: Sequence[float] = (1.0,)
 ) -> Validate:
     """Figures of a split after each epoch."""
 
@@ -302,6 +345,7 @@ def _probing(plan: Recipe, data: PreparedDataset, backbone: nn.Module, device: t
     every, last = max(1, plan.pretrain.probe_every), plan.pretrain.epochs
     rows = {split: samples.labelled_rows(data, plan, split) for split in ("train", "val")}
     outcome = samples.outcome(data, plan, rows["train"])
+    assert not isinstance(outcome, Series)
     form = samples.form(plan, data.info)
     column = PROBE_COLUMNS[outcome.columns[0]]
     pooling = [kind for kind in plan.finetune.pooling if kind != "attention"] or ["mean"]

@@ -18,7 +18,7 @@ from sklearn.metrics import (
 from torch import Tensor
 
 #: Ends of the names of figures of which the least is the best.
-LOWER_IS_BETTER = ("loss", "MAE", "RMSE")
+LOWER_IS_BETTER = ("loss", "MAE", "RMSE", "mse_batch", "mse_regressive")
 
 
 def classification(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, float]:

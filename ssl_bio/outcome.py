@@ -1,4 +1,4 @@
-"""What is asked of a window: one class, any of several labels, or values.
+"""What is asked of a window: one class, any of several labels, values, or how it goes on.
 
 An outcome knows its loss, how a network's outputs become answers (probabilities, or values in the target's
 unit), and which figures judge them. It is stored with the weights, so a run says itself what its outputs mean.
@@ -175,4 +175,61 @@ class Values(_Base):
         return outputs.view(len(outputs), len(self.bins), -1)
 
 
-Outcome = Annotated[Classes | Labels | Values, Field(discriminator="kind")]
+class Series(_Base):
+    """How a series goes on after its first `time_steps` samples. Targets are the samples that follow, `(n, horizon)`;
+    answers `(n, 2, horizon)` are forecasts that feed on themselves and forecasts of each sample from the true ones
+    before it. The loss sees samples standardised by training."""
+
+    kind: Literal["series"] = "series"
+    unit: str
+    mean: float  # of the training windows, as are the others
+    std: float
+    season: int  # samples after which the series resembles itself most
+    time_steps: int
+    error: Literal["mse", "l1"] = "mse"
+
+    columns: ClassVar = ("mse_regressive", "mse_batch")
+
+    def loss(self, outputs: Tensor, wanted: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Squared or absolute error of standardised samples."""
+        return F.mse_loss(outputs, wanted) if self.error == "mse" else F.l1_loss(outputs, wanted)
+
+    def figures(self, targets: NDArray[Any], answers: Answers) -> dict[str, float]:
+        """Mean squared errors in the squared unit: free-running over the whole horizon, and one step ahead; the loss is
+        the latter, standardised."""
+        regressive, batch = (float(np.square(answers[:, which] - targets).mean()) for which in (0, 1))
+        return {"loss": batch / self.std**2, "mse_regressive": regressive, "mse_batch": batch}
+
+    def naive(self, series: NDArray[np.float64], horizon: int) -> dict[str, Answers]:
+        """What needs no learning, of series `(n, time_steps + horizon)`: the last value, and the value a season ago."""
+        start = self.time_steps
+        place = np.arange(horizon)
+        ago = (start - self.season) + place % self.season
+        return {
+            "last value": np.stack(
+                [np.repeat(series[:, start - 1 : start], horizon, axis=1), series[:, start - 1 : -1]], axis=1
+            ),
+            "seasonal naive": np.stack([series[:, ago], series[:, start - self.season + place]], axis=1),
+        }
+
+
+OfWindow = Classes | Labels | Values
+Outcome = Annotated[OfWindow | Series, Field(discriminator="kind")]
+
+
+def season(series: NDArray[np.floating], most: int) -> int:
+    """After how many samples, 2 to `most`, series `(n, time)` resemble themselves: the first peak of their mean
+    autocorrelation that is nearly as high as its highest, for every multiple of a period is one; `most` where it has
+    none."""
+    centred = series - series.mean(axis=1, keepdims=True)
+    n = centred.shape[1]
+    power = np.square(np.abs(np.fft.rfft(centred, 2 * n, axis=1))).mean(axis=0)
+    likeness = np.fft.irfft(power)[: most + 2] / (n - np.arange(min(most + 2, n)))  # per overlapping sample
+    lags = np.arange(2, min(most, len(likeness) - 2) + 1)
+    peaks = lags[(likeness[lags] >= likeness[lags - 1]) & (likeness[lags] >= likeness[lags + 1])]
+    if not len(peaks):
+        return most
+    return int(peaks[likeness[peaks] >= _NEARLY * likeness[peaks].max()][0])
+
+
+_NEARLY = 0.95

@@ -17,10 +17,12 @@ from ssl_bio.data.store import DatasetInfo, PreparedDataset
 from ssl_bio.data.transforms import even_crops, played
 from ssl_bio.data.view import Batches, Features
 from ssl_bio.errors import DataError
+from ssl_bio.forecasts import forecast
+from ssl_bio.models.forecaster import Forecaster
 from ssl_bio.models.heads import Predictor
-from ssl_bio.outcome import Answers, Classes, Labels, Outcome, Values
+from ssl_bio.outcome import Answers, Classes, Labels, OfWindow, Outcome, Series, Values
 from ssl_bio.schema import Recipe
-from ssl_bio.sheet import METRIC_COLUMNS
+from ssl_bio.sheet import METRIC_COLUMNS, figure
 from ssl_bio.terminal import note, progress, table, warn
 
 
@@ -72,7 +74,7 @@ def pooled(parts: Sequence[Judged]) -> Judged:
 
 @torch.no_grad()
 def predict(
-    model: Predictor, outcome: Outcome, batches: Batches, device: torch.device, paces: Sequence[float] = (1.0,)
+    model: Predictor, outcome: OfWindow, batches: Batches, device: torch.device, paces: Sequence[float] = (1.0,)
 ) -> tuple[Answers, NDArray[Any]]:
     """Answers `(n, n_outputs)` and targets of all batches, in order. A window longer than the network's is answered by
     the mean over crops that cover it evenly; rates by the mean over `paces` at which the window is played."""
@@ -98,7 +100,7 @@ def predict(
 
 
 def figures_of(
-    model: Predictor, outcome: Outcome, batches: Batches, device: torch.device, paces: Sequence[float] = (1.0,)
+    model: Predictor, outcome: OfWindow, batches: Batches, device: torch.device, paces: Sequence[float] = (1.0,)
 ) -> dict[str, float]:
     """The metric columns, and the loss as `loss`."""
     answers, targets = predict(model, outcome, batches, device, paces)
@@ -106,7 +108,7 @@ def figures_of(
 
 
 def judge(
-    model: Predictor,
+    model: Predictor | Forecaster,
     run: RunFolder,
     facts: Facts,
     plan: Recipe,
@@ -130,15 +132,24 @@ def judge(
     rows = samples.labelled_rows(data, plan, plan.evaluate.split)
     build.check_channels(facts, data.info)
     view = samples.view(data, plan, rows, samples.form_of(facts))
-    answers, targets = predict(model, outcome, Batches(view, plan.evaluate.batch_size), device, plan.evaluate.paces)
+    batches = Batches(view, plan.evaluate.batch_size)
+    suffix = "" if plan.evaluate.split == "test" and not external else f"-{data.info.name}-{plan.evaluate.split}"
+    whose = {"row": rows, "subject": data.subjects[rows]}
+    if isinstance(model, Forecaster):
+        assert isinstance(outcome, Series)
+        found = forecast(model, outcome, batches, device, plan.evaluate.horizon)
+        free, one_step = found.answers.astype(np.float32).swapaxes(0, 1)
+        arrays = {"target": found.targets, "free_running": free, "one_step": one_step}
+        run.write_arrays(f"predictions{suffix}.npz", {**whose, **arrays})
+        return Judged(outcome, found.targets, found.answers, found.naive)
+    assert not isinstance(outcome, Series)
+    answers, targets = predict(model, outcome, batches, device, plan.evaluate.paces)
     if external and not isinstance(outcome, Values):
         targets = _recoded(targets, data.info.targets[plan.data.target].classes, outcome, data.info.name)
-    suffix = "" if plan.evaluate.split == "test" and not external else f"-{data.info.name}-{plan.evaluate.split}"
     run.write_arrays(
         f"predictions{suffix}.npz",
         {
-            "row": rows,
-            "subject": data.subjects[rows],
+            **whose,
             "target": targets,
             "value" if isinstance(outcome, Values) else "probability": answers.astype(np.float32),
             "classes": np.array(outcome.names),
@@ -149,6 +160,8 @@ def judge(
 
 def _check_same_question(info: DatasetInfo, plan: Recipe, outcome: Outcome) -> None:
     """Raise DataError when another dataset's target of the same name is of another kind or in another unit."""
+    if isinstance(outcome, Series):
+        return  # a series is its own target
     kind = {"class": "classes", "labels": "labels", "value": "values"}[samples.target_kind(info, plan)]
     units = [info.targets[name].unit for name in samples.target_names(plan)]
     if kind != outcome.kind or (isinstance(outcome, Values) and units != list(outcome.units)):
@@ -221,7 +234,7 @@ def _row(
 
 def loss_name(outcome: Outcome) -> str:
     """What was minimised."""
-    if isinstance(outcome, Values):
+    if isinstance(outcome, Values | Series):
         return outcome.error
     return "cross-entropy" if isinstance(outcome, Classes) else "binary-cross-entropy"
 
@@ -231,7 +244,7 @@ def show(judged: Judged, title: str) -> None:
     outcome = judged.outcome
     beside = list(judged.beside.items())
     figures = [
-        [name, f"{value:.4f}", *(f"{constant.get(name, float('nan')):.4f}" for _, constant in beside)]
+        [name, figure(name, value), *(figure(name, constant.get(name, float("nan"))) for _, constant in beside)]
         for name, value in judged.figures.items()
     ]
     table(title, ["metric", "value", *(name for name, _ in beside)], figures)
@@ -241,7 +254,7 @@ def show(judged: Judged, title: str) -> None:
         table("true class (rows) against predicted", ["", *outcome.names], cells)
     elif isinstance(outcome, Labels):
         table("label by label", ["", "windows", "AUROC", "AUC_PR", "F1"], _label_cells(judged))
-    elif len(outcome.names) > 1:
+    elif isinstance(outcome, Values) and len(outcome.names) > 1:
         singles = [judged.of_output(index).figures for index in range(len(outcome.names))]
         cells = [
             [f"{name} ({unit})", *(f"{figures[column]:.4f}" for column in outcome.columns if column in figures)]
@@ -264,7 +277,7 @@ def compare(plan: Recipe, seeds: Sequence[int], judged: Sequence[Judged], split:
     """Each seed's figures and mean ± std; then what constants give and what others published, with ours minus it."""
     names = [name for name in METRIC_COLUMNS if name in judged[0].figures]
     values = {name: np.array([one.figures[name] for one in judged]) for name in names}
-    rows = [[name, *(f"{value:.4f}" for value in values[name]), _mean_std(values[name])] for name in names]
+    rows = [[name, *(figure(name, value) for value in values[name]), _mean_std(name, values[name])] for name in names]
     if len(judged) == 1:
         rows = [row[:2] for row in rows]
     headings = [*(f"seed {seed}" for seed in seeds), "mean ± std"] if len(judged) > 1 else ["value"]
@@ -274,10 +287,12 @@ def compare(plan: Recipe, seeds: Sequence[int], judged: Sequence[Judged], split:
     if not others:
         return
     shown = [name for name in names if any(name in figures for figures in others.values())]
-    cells = [["", *shown], ["ours", *(_mean_std(values[name]) for name in shown)]]
+    cells = [["", *shown], ["ours", *(_mean_std(name, values[name]) for name in shown)]]
     for other, figures in others.items():
         beside = [
-            f"{figures[name]:.4f} ({values[name].mean() - figures[name]:+.4f})" if name in figures else ""
+            f"{figure(name, figures[name])} ({_difference(name, values[name].mean() - figures[name])})"
+            if name in figures
+            else ""
             for name in shown
         ]
         cells.append([other, *beside])
@@ -310,12 +325,12 @@ def side_by_side(root: Path, plan: Recipe, like: Facts) -> None:
             groups.setdefault(mode, []).append(result["metrics"])
     if len(groups) < 2:
         return
-    wanted = ("MAE", "RMSE", "R2") if isinstance(like.outcome, Values) else ("Accuracy", "F1_macro", "AUROC")
+    wanted = _FIRST_COLUMNS[like.outcome.kind]
     names = [name for name in wanted if all(name in one for figures in groups.values() for one in figures)]
-    sign = 1 if isinstance(like.outcome, Values) else -1
+    sign = 1 if wanted[0].endswith(metrics.LOWER_IS_BETTER) else -1
     ordered = sorted(groups.items(), key=lambda item: sign * np.mean([one[wanted[0]] for one in item[1]]))
     rows = [
-        [mode, str(len(figures)), *(_mean_std(np.array([one[name] for one in figures])) for name in names)]
+        [mode, str(len(figures)), *(_mean_std(name, np.array([one[name] for one in figures])) for name in names)]
         for mode, figures in ordered
     ]
     table(f"{plan.name}: every finetuned run so far, {like.split}", ["mode", "runs", *names], rows)
@@ -328,9 +343,21 @@ def say_overlap(info: DatasetInfo, scheme: str) -> None:
             warn(f"{pair} share {overlap.subjects} people and {overlap.windows} identical windows")
 
 
-def _mean_std(values: NDArray[np.float64]) -> str:
-    spread = f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else ""
-    return f"{values.mean():.4f}{spread}"
+def _mean_std(name: str, values: NDArray[np.float64]) -> str:
+    spread = f" ± {figure(name, values.std(ddof=1))}" if len(values) > 1 else ""
+    return f"{figure(name, values.mean())}{spread}"
+
+
+def _difference(name: str, value: float) -> str:
+    return ("+" if value >= 0 else "") + figure(name, value)
+
+
+_FIRST_COLUMNS = {
+    "classes": ("Accuracy", "F1_macro", "AUROC"),
+    "labels": ("Accuracy", "F1_macro", "AUROC"),
+    "values": ("MAE", "RMSE", "R2"),
+    "series": Series.columns,
+}
 
 
 def _columns_of(outcome: Outcome, targets: NDArray[Any], answers: Answers) -> dict[str, float]:

@@ -14,7 +14,7 @@ from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.transforms import channel_statistics
 from ssl_bio.data.view import View, check_missing, draw_labelled, draw_people, draw_share
 from ssl_bio.errors import DataError, RecipeError
-from ssl_bio.outcome import Classes, Labels, Outcome, Values
+from ssl_bio.outcome import Classes, Labels, Outcome, Series, Values, season
 from ssl_bio.schema import Recipe
 
 _KIND_OF_TASK = {"classify": "class", "multilabel": "labels", "regress": "value"}
@@ -22,8 +22,10 @@ _LOSSES = {
     "class": ("cross-entropy",),
     "labels": ("binary-cross-entropy",),
     "value": ("mse", "l1", "huber", "bins"),
+    "series": ("mse", "l1"),
 }
 _MOST_LEVELS = 256
+_SEASON_FROM = 64  # training series
 
 
 class Form(NamedTuple):
@@ -56,7 +58,13 @@ def form_of(facts: Facts) -> Form:
 def view(data: PreparedDataset, plan: Recipe, rows: Rows, form: Form) -> View:
     """Rows of a dataset with the recipe's target and treatment."""
     check_missing(data, plan.data.missing)
-    return View(data, rows, targets(data, plan)[rows], plan.data.missing, form.sampling_rate, form.length)
+    asked = None if forecasts(plan) else targets(data, plan)[rows]
+    return View(data, rows, asked, plan.data.missing, form.sampling_rate, form.length)
+
+
+def forecasts(plan: Recipe) -> bool:
+    """Whether the recipe asks how series go on, which are then their own targets."""
+    return plan.finetune.task == "forecast"
 
 
 def track(data: PreparedDataset, plan: Recipe, rows: Rows, form: Form) -> Track:
@@ -110,6 +118,8 @@ def labelled_rows(data: PreparedDataset, plan: Recipe, split: str) -> Rows:
 def known_rows(data: PreparedDataset, plan: Recipe, split: str) -> Rows:
     """Rows of a split whose target is known; perhaps none."""
     rows = _union(data, plan, split)
+    if forecasts(plan):
+        return rows
     values = targets(data, plan)[rows]
     return rows[np.isfinite(values).all(axis=1)] if values.dtype.kind == "f" else rows
 
@@ -132,11 +142,13 @@ def targets(data: PreparedDataset, plan: Recipe) -> NDArray[Any]:
 
 
 def target_kind(info: DatasetInfo, plan: Recipe) -> str:
-    """What the recipe's target holds: "class", "labels" or "value".
+    """What the recipe's target holds: "class", "labels" or "value"; or "series", which need none.
 
     Raises DataError for a target that is not there, cannot be learnt, or does not go with the task.
     """
     names, task = target_names(plan), plan.finetune.task
+    if forecasts(plan):
+        return "series"
     for name in names:
         if name not in info.targets:
             raise DataError(
@@ -170,6 +182,8 @@ def outcome(data: PreparedDataset, plan: Recipe, rows: Rows) -> Outcome:
             f"finetune.loss {settings.loss!r} does not go with the {_plural(kind)} of {plan.data.target!r}: "
             f"choose {' or '.join(_LOSSES[kind])}"
         )
+    if kind == "series":
+        return _series(data, plan, rows)
     info = data.info.targets[names[0]]
     values = targets(data, plan)[rows]
     if kind == "labels":
@@ -190,12 +204,41 @@ def outcome(data: PreparedDataset, plan: Recipe, rows: Rows) -> Outcome:
     )
 
 
+def _series(data: PreparedDataset, plan: Recipe, rows: Rows) -> Series:
+    """Raises DataError for several channels, series that are too short or silent."""
+    info, time_steps, horizon = data.info, plan.model.time_steps, plan.evaluate.horizon
+    if len(info.channels) > 1:
+        raise DataError(f"forecasts are of one channel: set data.channels to one of {', '.join(info.channels)}")
+    if info.length < time_steps + max(horizon, 1):
+        raise DataError(
+            f"dataset {info.name}: its series have {info.length} samples, fewer than model.time_steps {time_steps} and "
+            f"evaluate.horizon {horizon or 'of at least 1'}: choose less of either, or a longer data.window"
+        )
+    view = View(data, rows, None, plan.data.missing, info.sampling_rate, info.length)
+    check_missing(data, plan.data.missing)
+    mean, std = channel_statistics(view.parts())
+    shown = view.read(slice(0, _SEASON_FROM))[:, 0]
+    if not np.ptp(shown, axis=1).any():
+        raise DataError(f"dataset {info.name}: {info.channels[0]} is constant: there is nothing to forecast")
+    return Series(
+        names=info.channels,
+        unit=info.unit,
+        mean=float(mean[0]),
+        std=float(std[0]),
+        season=season(shown, time_steps),
+        time_steps=time_steps,
+        error="l1" if plan.finetune.loss == "l1" else "mse",
+    )
+
+
 def fit_input_scaling(module: nn.Module, data: PreparedDataset, plan: Recipe, form: Form) -> None:
-    """Give a backbone the training split's channel statistics.
+    """Give a backbone that scales its input the training split's channel statistics.
 
     Raises DataError when samples are missing and nothing says how to fill them.
     """
     check_missing(data, plan.data.missing)
+    if not hasattr(module, "input_norm"):
+        return
     rows = data.rows(plan.data.validation, "train")
     whole = View(data, rows, None, plan.data.missing, form.sampling_rate, form.length)
     module.input_norm.set_statistics(*channel_statistics(whole.parts()))  # type: ignore[operator, union-attr]
@@ -262,4 +305,4 @@ def _union(data: PreparedDataset, plan: Recipe, split: str) -> Rows:
 
 
 def _plural(kind: str) -> str:
-    return {"class": "classes", "labels": "labels", "events": "events"}.get(kind, f"{kind}s")
+    return {"class": "classes", "labels": "labels", "events": "events", "series": "series"}.get(kind, f"{kind}s")

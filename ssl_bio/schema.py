@@ -87,7 +87,7 @@ class QuantizerSection(Section):
 class ModelSection(Section):
     """The network: its backbone and what the pretext task adds to it."""
 
-    kind: Literal["timemae", "convnet", "dilated", "vqvae"] = "timemae"
+    kind: Literal["timemae", "convnet", "dilated", "vqvae", "lstm", "attention"] = "timemae"
     d_model: Count = 64
     n_layers: Count = 8
     n_heads: Count = 4
@@ -105,6 +105,13 @@ class ModelSection(Section):
     bridge: Literal["conv1d", "linear", "mlp"] = "conv1d"  # "vqvae": between the S4D blocks and tokens
     batch_norm: bool = True  # "vqvae": in the bridge
     coarse: Count = 1  # "vqvae": above 1 the decoder is hierarchical, one coarse code for so many tokens
+    # "lstm" and "attention", which forecast:
+    time_steps: Annotated[int, Field(ge=2)] = 112  # samples that a forecast looks back on
+    positions: Literal["none", "sinusoidal", "random", "rotary"] = "rotary"
+    norm_input: bool = True  # layer normalisation before attention
+    norm_query: bool = False
+    norm_key: bool = True
+    values: Literal["plain", "vq"] = "plain"  # "vq": attention gathers codes of model.quantizer
     s4d: S4DSection = S4DSection()
     quantizer: QuantizerSection = QuantizerSection()
 
@@ -146,7 +153,7 @@ class PretrainSection(Section):
 class FinetuneSection(Section):
     """The downstream task and its training."""
 
-    task: Literal["auto", "classify", "multilabel", "regress"] = "auto"  # "auto": what the target is
+    task: Literal["auto", "classify", "multilabel", "regress", "forecast"] = "auto"  # "auto": what the target is
     mode: Literal["full", "linear-probe", "scratch", "random-frozen"] = "full"
     epochs: Count = 100
     batch_size: Count = 128
@@ -164,7 +171,10 @@ class FinetuneSection(Section):
     label_smoothing: Share = 0.0
     balance: NonNegative = 0.0  # windows are drawn by the rarity of their class to this power; 1: all classes alike
     balance_by: Literal["class", "subject"] = "class"
-    dense: bool = False  # a count of events is learnt around every token, not in the window's middle alone
+    # A count of events is learnt around every token, not in the window's middle alone; a forecast after every sample,
+    # not after the last one alone.
+    dense: bool = False
+    input_noise: NonNegative = 0.0  # "forecast": deviation of white noise on the history; the target is clean
     mixup: NonNegative = 0.0  # parameter of the Beta distribution; 0: none
     augment: list[Augmentation] = []
     augment_strength: NonNegative = 1.0
@@ -195,6 +205,8 @@ class FinetuneSection(Section):
         "AUC_PR",
         "MAE",
         "RMSE",
+        "mse_batch",
+        "mse_regressive",
     ] = "loss"
     patience: Annotated[int, Field(ge=0)] = 0  # epochs without improvement before stopping; 0: never stop
 
@@ -204,6 +216,7 @@ class EvaluateSection(Section):
 
     split: Literal["train", "val", "test"] = "test"
     paces: Annotated[list[Positive], Field(min_length=1)] = [1.0]  # a rate is the mean answer to windows played so fast
+    horizon: Annotated[int, Field(ge=0)] = 0  # samples to forecast; 0: to the end of the series
     batch_size: Count = 512
 
 

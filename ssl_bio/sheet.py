@@ -28,11 +28,13 @@ LAB_COLUMNS = (
     "R2",
     "RMSE",
 )
-METRIC_COLUMNS = (*LAB_COLUMNS[2:], "F1_macro", "MAE_constant")
+METRIC_COLUMNS = (*LAB_COLUMNS[2:], "F1_macro", "MAE_constant", "mse_batch", "mse_regressive")
 COLUMNS = (
     *LAB_COLUMNS,
     "F1_macro",
     "MAE_constant",  # of the training mean, predicted always
+    "mse_batch",  # forecasts, each from the true samples before it
+    "mse_regressive",  # forecasts that feed on themselves
     "mode",
     "lr",
     "backbone_lr",
@@ -142,11 +144,16 @@ def _parse(path: Path) -> tuple[list[str], list[list[str]]]:
     return columns, [row for row in rows if row]
 
 
+def figure(name: str, value: float) -> str:
+    """A metric as the sheet and tables write it: 4 decimals, but 4 digits of squared errors, which have any size."""
+    return f"{value:.4g}" if name.startswith("mse") else f"{value:.4f}"
+
+
 def _format(name: str, value: object) -> str:
     if value is None:
         return ""
     if name in METRIC_COLUMNS:
-        return f"{float(value):.4f}"  # type: ignore[arg-type]  # metrics are numbers
+        return figure(name, float(value))  # type: ignore[arg-type]  # metrics are numbers
     if isinstance(value, float):
         return f"{value:.6g}"
     return str(value)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ssl_bio.data import archive, arrays, convert, ecg12, har, physionet, ppg, pressure, store, synthetic, ucr
+from ssl_bio.data import archive, arrays, convert, ecg12, har, physionet, ppg, pressure, series, store, synthetic, ucr
 from ssl_bio.data.archive import Files
 from ssl_bio.data.convert import MAX_SKIPPED, Conversion
 from ssl_bio.data.store import PreparedDataset, ReadOptions
@@ -46,6 +46,9 @@ SOURCES: dict[str, Source] = {
     "arrays": Source(arrays.TITLE, arrays.read_arrays, "", "", arrays.HOMEPAGE),
 }
 
+#: Made when a recipe asks for them.
+EMBEDDED = {"synthetic": synthetic.TITLE, **series.TITLES}
+
 
 def read_options(section: DataSection) -> ReadOptions:
     """What a recipe says of how recordings are cut."""
@@ -73,9 +76,9 @@ def dataset(section: DataSection) -> PreparedDataset:
 def _found(section: DataSection) -> PreparedDataset:
     root, name = store.data_root(section.root), section.dataset
     options = read_options(section)
-    if name == "synthetic":
+    if name in EMBEDDED:
         options.refuse()
-        return _synthetic(root, section)
+        return _embedded(root, section, name)
     folder = root / options.folder(name)
     if store.is_prepared(folder):
         return store.open_dataset(folder)
@@ -122,8 +125,8 @@ def _found_external(name_or_path: str, run: Recipe, root: Path) -> PreparedDatas
     for folder in (path, root / name_or_path):
         if store.is_prepared(folder):
             return store.open_dataset(folder)
-    if name_or_path == "synthetic":
-        return _synthetic(root, run.data)
+    if name_or_path in EMBEDDED:
+        return _embedded(root, run.data, name_or_path)
     if not path.exists():
         prepared = sorted(entry.parent.name for entry in root.glob("*/dataset.json"))
         raise DataError(
@@ -143,21 +146,25 @@ def _convert(
 
 
 def _source(name: str) -> Source:
-    if name == "synthetic":
-        raise DataError("the synthetic dataset has no files to read: it is made when a recipe asks for it")
+    if name in EMBEDDED:
+        raise DataError(f"the embedded dataset {name} has no files to read: it is made when a recipe asks for it")
     if name not in SOURCES:
-        raise DataError(f"data.dataset: no dataset {name!r}; there are {', '.join(['synthetic', *SOURCES])}")
+        raise DataError(f"data.dataset: no dataset {name!r}; there are {', '.join([*EMBEDDED, *SOURCES])}")
     return SOURCES[name]
 
 
-def _synthetic(root: Path, section: DataSection) -> PreparedDataset:
+def _embedded(root: Path, section: DataSection, name: str) -> PreparedDataset:
     size = section.synthetic
-    if size.windows_per_subject < 4:
+    if name == "synthetic" and size.windows_per_subject < 4:
         raise DataError("data.synthetic.windows_per_subject: four rhythms need at least 4 windows a person")
-    folder = root / f"synthetic-{size.n_subjects}x{size.windows_per_subject}-seed{size.seed}-v{synthetic.VERSION}"
+    folder = root / f"{name}-v{series.VERSION}"
+    if name == "synthetic":
+        folder = root / f"{name}-{size.n_subjects}x{size.windows_per_subject}-seed{size.seed}-v{synthetic.VERSION}"
     if store.is_prepared(folder):  # a shared root may be read-only
         return store.open_dataset(folder)
     with store.preparing(folder):
         if store.is_prepared(folder):
             return store.open_dataset(folder)
-        return convert.write(folder, synthetic.generate(size.n_subjects, size.windows_per_subject, size.seed))
+        if name == "synthetic":
+            return convert.write(folder, synthetic.generate(size.n_subjects, size.windows_per_subject, size.seed))
+        return convert.write(folder, series.generate(name))

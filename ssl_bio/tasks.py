@@ -5,7 +5,7 @@ what the history shows. A task never sees a recipe, a file or the loop.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,12 @@ from torch.nn import functional as F
 
 from ssl_bio.metrics import codes_used, ndcg, perplexity
 from ssl_bio.models.contrast import MaskedContrast, Views
+from ssl_bio.models.forecaster import Forecaster, Reader
 from ssl_bio.models.heads import Predictor, stages
 from ssl_bio.models.timemae import Prediction, TimeMAE, hide
 from ssl_bio.models.vqvae import VQVAE, Reconstruction
 from ssl_bio.optim import Group, groups_of
-from ssl_bio.outcome import Outcome
+from ssl_bio.outcome import OfWindow, Series
 
 Sums = Mapping[str, Tensor]
 
@@ -231,7 +232,7 @@ class DownstreamTask:
     def __init__(
         self,
         model: Predictor,
-        outcome: Outcome,
+        outcome: OfWindow,
         lr: float,
         backbone_lr: float,
         label_smoothing: float = 0.0,
@@ -294,4 +295,41 @@ class DownstreamTask:
 
     def figures(self, sums: Sums) -> dict[str, float]:
         """loss."""
+        return {"loss": float(sums["loss"]) / float(sums["windows"])}
+
+
+class ForecastTask:
+    """The next sample of a series from the ones before it: after every sample (`dense`), or after the last one alone.
+
+    `noise` disturbs the history in training, in deviations of the series, so that a forecast that feeds on itself meets
+    nothing new in its own errors.
+    """
+
+    def __init__(self, model: Forecaster, outcome: Series, lr: float, dense: bool, noise: float) -> None:
+        self.model, self.outcome = model, outcome
+        self.lr, self.dense, self.noise = lr, dense, noise
+
+    def step(self, inputs: Tensor, targets: Tensor | None = None) -> StepResult:
+        """Series `(batch, 1, time)`; targets are not looked at."""
+        series = self.model.standardised(inputs[:, 0])
+        history, wanted = series[:, :-1], series[:, 1:]
+        if self.noise and self.model.training:
+            history = history + self.noise * torch.randn_like(history)
+        outputs = self.model(history)
+        if not self.dense:
+            outputs, wanted = outputs[:, -1:], wanted[:, -1:]
+        error = self.outcome.loss(outputs, wanted)
+        loss = error + cast(Reader, self.model.backbone).auxiliary_loss().to(error.device)
+        n = torch.tensor(float(len(inputs)))
+        return StepResult(loss, {"windows": n, "loss": error.detach() * n})
+
+    def parameter_groups(self) -> list[Group]:
+        """Everything at one rate."""
+        return groups_of("head", self.model, self.lr)
+
+    def after_step(self) -> None:
+        """Nothing follows."""
+
+    def figures(self, sums: Sums) -> dict[str, float]:
+        """loss: the error alone, standardised."""
         return {"loss": float(sums["loss"]) / float(sums["windows"])}

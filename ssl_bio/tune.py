@@ -120,7 +120,7 @@ def _show(everything: Sequence[Combination], failed: Mapping[int, str], by: str)
         order = sorted(means, key=lambda index: sign * means[index])
         rows = [
             [folder_name(everything[index].choice)]
-            + [_mean_std([one["metrics"][name] for one in results[index]]) for name in names]
+            + [_mean_std(name, [one["metrics"][name] for one in results[index]]) for name in names]
             for index in order
         ]
         split = str(first[0].get("split", ""))
@@ -144,10 +144,10 @@ def _metrics(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
     return found
 
 
-def _mean_std(values: Sequence[float]) -> str:
-    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.4f}{spread}"
+def _mean_std(name: str, values: Sequence[float]) -> str:
+    spread = f" ± {sheet.figure(name, float(np.std(values, ddof=1)))}" if len(values) > 1 else ""
+    return f"{sheet.figure(name, float(np.mean(values)))}{spread}"
 
 
 _MOST_METRICS = 3
-_OWN_METRIC = {"classes": "Accuracy", "labels": "AUROC", "values": "MAE"}
+_OWN_METRIC = {"classes": "Accuracy", "labels": "AUROC", "values": "MAE", "series": "mse_regressive"}

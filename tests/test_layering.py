@@ -13,7 +13,7 @@ LAYERS = [
     {"outcome"},
     {"checkpoint"},
     {"tasks", "resolve", "probe"},
-    {"train", "sources", "samples"},
+    {"train", "sources", "samples", "forecasts"},
     {"build"},
     {"results", "report"},
     {"learn", "studies"},

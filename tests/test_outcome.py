@@ -13,7 +13,7 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
-from ssl_bio.outcome import Classes, Labels, Outcome, Values
+from ssl_bio.outcome import Classes, Labels, Outcome, Series, Values, season
 
 THREE = Classes(names=("a", "b", "c"))
 PRESSURE = Values(
@@ -28,7 +28,7 @@ def rate(**changes: object) -> Values:
 
 @pytest.mark.parametrize("outcome", [THREE, Labels(names=("x", "y")), PRESSURE, rate(error="bins", bins=((1.0, 2.0),))])
 def test_an_outcome_comes_back_from_json(outcome: Classes | Labels | Values) -> None:
-    adapter: TypeAdapter[Classes | Labels | Values] = TypeAdapter(Outcome)
+    adapter: TypeAdapter[Outcome] = TypeAdapter(Outcome)
     assert adapter.validate_json(adapter.dump_json(outcome)) == outcome
 
 
@@ -112,3 +112,19 @@ def test_levels_are_the_only_answers() -> None:
     assert outcome.answers(outputs).tolist() == [[18.0], [12.0], [6.0]]
     exact = torch.tensor([[-50.0, -50.0, 50.0]])
     assert float(outcome.loss(exact, torch.tensor([[17.0]]))) == pytest.approx(0, abs=1e-6)
+
+
+def test_forecasts_by_hand() -> None:
+    outcome = Series(names=("x",), unit="mV", mean=0.0, std=2.0, season=2, time_steps=3)
+    series = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+    naive = outcome.naive(series, 3)
+    np.testing.assert_array_equal(naive["last value"], [[[3, 3, 3], [3, 4, 5]]])
+    np.testing.assert_array_equal(naive["seasonal naive"], [[[2, 3, 2], [2, 3, 4]]])
+    figures = outcome.figures(series[:, 3:], naive["last value"])
+    assert figures == {"loss": 1 / 4, "mse_regressive": (1 + 4 + 9) / 3, "mse_batch": 1.0}
+
+
+def test_the_season_of_a_wave_and_of_none() -> None:
+    time = np.arange(300)
+    assert season(np.sin(2 * np.pi * time / 25)[None], 100) == 25
+    assert season(np.sin(2 * np.pi * time / 25)[None], 20) == 20, "no peak within reach"

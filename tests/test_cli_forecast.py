@@ -1,0 +1,104 @@
+"""Forecasting through the real command line, on embedded series."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssl_bio import sheet
+from tests.command_line import refused, succeed
+
+SHEET = Path("results.csv")
+TINY = """
+name = "tiny-forecast"
+[data]
+dataset = "two-peaks"
+[model]
+kind = "attention"
+d_model = 16
+n_layers = 1
+n_heads = 2
+time_steps = 60
+[model.quantizer]
+codebook_size = 8
+kmeans_init = false
+[finetune]
+task = "forecast"
+mode = "scratch"
+dense = true
+epochs = 2
+batch_size = 16
+lr = 1e-2
+selected_on = "last"
+[evaluate]
+horizon = 80
+"""
+
+
+@pytest.fixture(autouse=True)
+def tiny() -> None:
+    Path("tiny.toml").write_text(TINY)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--set", "model.kind=lstm"],
+        ["--set", "model.values=vq", "--set", "model.positions=sinusoidal"],
+        ["--set", "finetune.dense=false", "--set", "finetune.input_noise=0.1", "--loss", "l1"],
+    ],
+)
+def test_a_forecast_and_what_needs_no_learning_beside_it(options: list[str]) -> None:
+    said = succeed("finetune", "--recipe", "tiny.toml", *options)
+    assert "last value" in said
+    assert "seasonal naive" in said
+    row = sheet.read(SHEET)[0]
+    assert float(row["mse_batch"]) > 0
+    assert float(row["mse_regressive"]) > 0
+    assert (row["MAE"], row["Accuracy"], row["n_test"]) == ("", "", "4")
+    with np.load("checkpoints/tiny-forecast/finetune-scratch-seed0/predictions.npz") as file:
+        found = dict(file)
+    assert found["target"].shape == found["free_running"].shape == found["one_step"].shape == (4, 80)
+    squared = np.square(found["free_running"] - found["target"]).mean()
+    assert float(row["mse_regressive"]) == pytest.approx(squared, rel=1e-3)
+    succeed("evaluate")
+    assert sheet.read(SHEET)[1]["mse_regressive"] == row["mse_regressive"]
+
+
+def test_validation_chooses_by_what_free_running_costs() -> None:
+    chosen = ["--set", "finetune.selected_on=val", "--set", "finetune.monitor=mse_regressive"]
+    succeed("finetune", "--recipe", "tiny.toml", *chosen, "--set", "finetune.epochs=4")
+    with Path("checkpoints/tiny-forecast/finetune-scratch-seed0/history.csv").open(newline="") as file:
+        history = list(csv.DictReader(file))
+    best = min(history, key=lambda row: float(row["val_mse_regressive"]))
+    row = sheet.read(SHEET)[0]
+    assert (row["best_epoch"], row["selected_on"]) == (best["epoch"], "val")
+
+
+def test_a_grid_of_models_is_sorted_by_the_free_running_error() -> None:
+    said = succeed("finetune", "--recipe", "tiny.toml", "--grid", "model.kind=lstm,attention")
+    assert "2 combinations, the best mse_regressive on test first" in said
+    assert len(sheet.read(SHEET)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "evaluate.horizon=3000"], "its series have 2400 samples, fewer than model.time_steps 60"),
+        (["--set", "model.time_steps=2400"], "fewer than model.time_steps 2400"),
+        (["--set", "model.kind=timemae"], "lstm and attention forecast, the others do not"),
+        (["--set", "finetune.task=auto"], "lstm and attention forecast, the others do not"),
+        (["--mode", "random-frozen"], "starts from random weights"),
+        (["--set", "finetune.augment=['stretch']"], "series as they are"),
+        (["--set", "finetune.monitor=MAE"], "choose loss, mse_regressive, mse_batch"),
+        (["--loss", "huber"], "choose mse or l1"),
+        (["--set", "data.dataset=synthetic"], "set data.channels to one of ecg, ppg"),
+        (["--set", "model.n_heads=3"], "not a multiple"),
+    ],
+)
+def test_forecasts_that_cannot_be(options: list[str], message: str) -> None:
+    assert message in refused("finetune", "--recipe", "tiny.toml", *options)
+    assert not SHEET.exists()
+    assert not Path("checkpoints").exists()
