@@ -13,7 +13,7 @@ from torch import nn
 from ssl_bio import build, probe, results, samples
 from ssl_bio.checkpoint import RunFolder
 from ssl_bio.data.store import PreparedDataset, Rows
-from ssl_bio.data.transforms import check_augmentations, even_crops
+from ssl_bio.data.transforms import check_augmentations, even_crops, parse_augmentation
 from ssl_bio.data.view import Batches, Features
 from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.forecasts import forecast
@@ -117,7 +117,10 @@ def forecaster(
     # Densely a crop holds as many forecasts that look back all the way as ones that cannot yet.
     crop = min((2 if settings.dense else 1) * outcome.time_steps + 1, form.length)
     view = samples.view(data, plan, np.repeat(rows, max(1, form.length // crop)), form)
-    batches = Batches(view, settings.batch_size, settings.augment, settings.augment_strength, window=crop)
+    weights = samples.drawing_weights(data, plan, view.rows)
+    batches = Batches(
+        view, settings.batch_size, settings.augment, settings.augment_strength, window=crop, weights=weights
+    )
     validate = None
     if settings.selected_on != "last":
         held_out = samples.view(data, plan, samples.training_rows(data, plan, settings.selected_on), form)
@@ -206,8 +209,7 @@ def check_finetune(plan: Recipe, data: PreparedDataset) -> None:
     if solved and (settings.head != "linear" or settings.loss == "bins"):
         what = f"finetune.head {settings.head!r}" if settings.head != "linear" else 'finetune.loss "bins"'
         raise RecipeError(f'{what} cannot be solved for: set finetune.probe to "gradient"')
-    if settings.balance or not isinstance(asked, Series):
-        samples.drawing_weights(data, plan, rows)
+    samples.drawing_weights(data, plan, rows)
     if settings.dense and not isinstance(asked, Series):
         _check_dense(plan, data, rows)
     if plan.evaluate.paces != [1.0] and not (isinstance(asked, Values) and all(asked.rates)):
@@ -228,8 +230,27 @@ def _check_forecast(plan: Recipe, forecasts: bool) -> None:
         )
     if forecasts and settings.mode != "scratch":
         raise RecipeError(f'finetune.mode {settings.mode!r}: {kind} starts from random weights, which is "scratch"')
-    if forecasts and (plan.model.window or "stretch" in " ".join(settings.augment) or settings.mixup):
-        raise RecipeError("a forecast is of series as they are: leave out model.window, stretch and finetune.mixup")
+    if forecasts and (plan.model.window or "stretch" in " ".join(settings.augment) or plan.data.normalize != "none"):
+        raise RecipeError("a forecast is of series as they are: leave out model.window, stretch and data.normalize")
+    idle = _NOT_OF_FORECASTS if forecasts else ("input_noise",)
+    chosen = [key for key in idle if getattr(settings, key) != getattr(FinetuneSection(), key)]
+    if chosen:
+        what = "a forecast" if forecasts else "no other task than a forecast"
+        raise RecipeError(f"finetune.{chosen[0]} means nothing to {what}: leave it out")
+
+
+_NOT_OF_FORECASTS = (
+    "mixup",
+    "label_smoothing",
+    "head",
+    "head_width",
+    "pooling",
+    "layers",
+    "parts",
+    "dropout",
+    "layer_decay",
+    "unfreeze_epochs",
+)
 
 
 def _check_dense(plan: Recipe, data: PreparedDataset, rows: Rows) -> None:
@@ -241,6 +262,17 @@ def _check_dense(plan: Recipe, data: PreparedDataset, rows: Rows) -> None:
         raise RecipeError(
             'finetune.dense asks each token alone: set finetune.pooling to ["middle"], and leave out layers, parts '
             "and mixup"
+        )
+    names = [parse_augmentation(text)[0] for text in settings.augment]
+    moving = [name for name in names if name in ("shift", "reverse_time") or names.count("stretch") > 1]
+    if moving:
+        raise RecipeError(f"finetune.dense cannot follow {moving[0]!r}: of what moves a window it knows one stretch")
+    length, token = data.info.length, plan.model.wave_length
+    n_tokens = -(-length // token)
+    if -(-length // n_tokens) != token or n_tokens // 2 * token != length // 2:
+        raise RecipeError(
+            f"model.wave_length {token}: no token stands in the middle of windows of {length} samples; "
+            f"choose one that divides {length // 2}"
         )
 
 
@@ -345,7 +377,8 @@ def _probing(plan: Recipe, data: PreparedDataset, backbone: nn.Module, device: t
     every, last = max(1, plan.pretrain.probe_every), plan.pretrain.epochs
     rows = {split: samples.labelled_rows(data, plan, split) for split in ("train", "val")}
     outcome = samples.outcome(data, plan, rows["train"])
-    assert not isinstance(outcome, Series)
+    if isinstance(outcome, Series):
+        raise RecipeError('finetune.task "forecast": a probe during pretraining asks something of windows')
     form = samples.form(plan, data.info)
     column = PROBE_COLUMNS[outcome.columns[0]]
     pooling = [kind for kind in plan.finetune.pooling if kind != "attention"] or ["mean"]

@@ -224,7 +224,8 @@ def season(series: NDArray[np.floating], most: int) -> int:
     centred = series - series.mean(axis=1, keepdims=True)
     n = centred.shape[1]
     power = np.square(np.abs(np.fft.rfft(centred, 2 * n, axis=1))).mean(axis=0)
-    likeness = np.fft.irfft(power)[: most + 2] / (n - np.arange(min(most + 2, n)))  # per overlapping sample
+    reach = min(most + 2, n)
+    likeness = np.fft.irfft(power)[:reach] / (n - np.arange(reach))  # per overlapping sample
     lags = np.arange(2, min(most, len(likeness) - 2) + 1)
     peaks = lags[(likeness[lags] >= likeness[lags - 1]) & (likeness[lags] >= likeness[lags + 1])]
     if not len(peaks):

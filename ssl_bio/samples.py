@@ -75,6 +75,11 @@ def track(data: PreparedDataset, plan: Recipe, rows: Rows, form: Form) -> Track:
     counting = data.info.targets[target_names(plan)[0]].counts
     if counting is None or len(target_names(plan)) > 1:
         raise RecipeError(f"finetune.dense learns counts of events, and {plan.data.target!r} is none: leave it out")
+    if data.info.length < 2 * counting.span:
+        raise RecipeError(
+            f"finetune.dense counts over {counting.span} samples around every token, and windows show "
+            f"{data.info.length}: set data.context to half a window or more"
+        )
     if form != Form(data.info.sampling_rate, data.info.length, data.info.length):
         raise RecipeError("finetune.dense goes with windows as they are: no model.window, no other sampling rate")
     return Track(np.asarray(data.targets[counting.events][rows]), counting.span, counting.weight)
@@ -271,7 +276,7 @@ def drawing_weights(data: PreparedDataset, plan: Recipe, rows: Rows) -> NDArray[
         return None
     if plan.finetune.balance_by == "subject":
         codes = np.unique(data.subjects[rows], return_inverse=True)[1]
-    elif _is_class(data, plan):
+    elif not forecasts(plan) and _is_class(data, plan):
         codes = targets(data, plan)[rows]
     else:
         raise RecipeError(

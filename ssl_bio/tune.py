@@ -37,7 +37,11 @@ def grid(
     if by and by not in sheet.METRIC_COLUMNS:
         raise RecipeError(f"--by {by}: no metric; choose one of {', '.join(sheet.METRIC_COLUMNS)}")
     choices = combinations(axes)
-    everything = [_combination(wishes, checkpoint, seeds, choice, len(choices)) for choice in choices]
+    asked = {*recipe.flatten(wishes.overrides.values), *(["seed"] if seeds else [])}
+    twice = [key for key in choices[0] if key in asked]
+    if twice:
+        raise RecipeError(f"--grid {twice[0]}: the command line also gives it one value; leave one of the two out")
+    everything = [_combination(wishes, checkpoint, seeds, choice, choices) for choice in choices]
     for one in everything:
         for run in one.runs:
             run.check("finetune", wishes.resume, wishes.overwrite)
@@ -67,26 +71,39 @@ def combinations(axes: Sequence[str]) -> list[dict[str, Any]]:
     known = recipe.keys()
     for axis in axes:
         key, _, text = axis.partition("=")
+        key = key.strip()
         found = recipe.parse_values(text)
         if key not in known or not found:
             if key and found:
                 recipe.parse_overrides([f"{key}={text}"])  # it says best what is wrong with a key
             raise RecipeError(f"--grid {axis}: write section.key=value,value")
+        if key.startswith(_OTHER_QUESTIONS):
+            raise RecipeError(f"--grid {axis}: another {key} asks another question, and figures do not compare")
         if key in values or len({_text(value) for value in found}) < len(found):
             raise RecipeError(f"--grid {axis}: each key and each value once")
         values[key] = found
-    return [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
+    choices = [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
+    if len({folder_name(choice) for choice in choices}) < len(choices):
+        raise RecipeError(f"--grid {' '.join(axes)}: two combinations would share a folder: name the values apart")
+    return choices
 
 
 def _combination(
-    wishes: Wishes, checkpoint: str | None, seeds: Sequence[int] | None, choice: Mapping[str, Any], n: int
+    wishes: Wishes,
+    checkpoint: str | None,
+    seeds: Sequence[int] | None,
+    choice: Mapping[str, Any],
+    choices: Sequence[Mapping[str, Any]],
 ) -> Combination:
     overrides = wishes.overrides
     for key, value in choice.items():
         overrides = recipe.with_value(overrides, key, value)
-    own = wishes._replace(overrides=overrides, grid=n)
+    own = wishes._replace(overrides=overrides)
     plan = studies_of(own, checkpoint, seeds)[0].jobs[0].resolved.recipe
-    own = own._replace(out=(wishes.out or RUNS / plan.name / "grid") / folder_name(choice))
+    home = wishes.out or RUNS / plan.name / "grid"
+    # What an earlier grid left beside these was tried as well.
+    tried = {folder_name(one) for one in choices} | {re.sub(r"-seed\d+$", "", path.name) for path in home.glob("*=*")}
+    own = own._replace(out=home / folder_name(choice), grid=len(tried))
     return Combination(choice, own, [study.run for study in studies_of(own, checkpoint, seeds)])
 
 
@@ -100,7 +117,7 @@ def folder_name(choice: Mapping[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return "+".join(_text(part) for part in value) if isinstance(value, list) else str(value)
 
 
@@ -108,11 +125,12 @@ def _show(everything: Sequence[Combination], failed: Mapping[int, str], by: str)
     results = {index: _metrics(one.runs) for index, one in enumerate(everything) if index not in failed}
     first = next(iter(results.values()), None)
     if first:
-        names = [name for name in sheet.METRIC_COLUMNS if name in first[0]["metrics"]]
+        every = [one["metrics"] for found in results.values() for one in found]
+        names = [name for name in sheet.METRIC_COLUMNS if all(name in figures for figures in every)]
         outcome = first[0].get("outcome") or {}
         column = by or _OWN_METRIC.get(str(outcome.get("kind")), names[0])
         if column not in names:
-            warn(f"--by {by}: these runs have no such figure")
+            warn(f"not all of these runs have {column}: sorted by {names[0]}")
             column = names[0]
         sign = 1 if column.endswith(LOWER_IS_BETTER) else -1
         names = [column, *(name for name in names if name != column)][:_MOST_METRICS]
@@ -150,4 +168,5 @@ def _mean_std(name: str, values: Sequence[float]) -> str:
 
 
 _MOST_METRICS = 3
+_OTHER_QUESTIONS = ("name", "task_name", "data.dataset", "data.target", "data.root", "finetune.task", "evaluate.split")
 _OWN_METRIC = {"classes": "Accuracy", "labels": "AUROC", "values": "MAE", "series": "mse_regressive"}

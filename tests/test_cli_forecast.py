@@ -77,6 +77,25 @@ def test_validation_chooses_by_what_free_running_costs() -> None:
     assert (row["best_epoch"], row["selected_on"]) == (best["epoch"], "val")
 
 
+def test_the_longest_history_there_is_and_a_horizon_beyond_the_end() -> None:
+    succeed("finetune", "--recipe", "tiny.toml", "--set", "model.time_steps=2399", "--set", "evaluate.horizon=0")
+    assert "longer than series of 2400" in refused("evaluate", "--set", "evaluate.horizon=5000")
+
+
+def test_series_need_no_target(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    lines = ["file,subject,sampling_rate"]
+    for number in range(6):
+        np.save(folder / f"{number}.npy", np.sin(np.arange(600) / 5 + number).astype(np.float32))
+        lines.append(f"{number}.npy,p{number},50")
+    (folder / "table.csv").write_text("\n".join(lines) + "\n")
+    options = ["--recipe", "tiny.toml", "--set", "data.dataset=arrays", "--set", "data.window=12"]
+    succeed("data", "prepare", "arrays", "--from", str(folder), *options)
+    succeed("finetune", *options)
+    assert "has no targets" in refused("finetune", *options, "--set", "finetune.task=auto", "--out", "other")
+
+
 def test_a_grid_of_models_is_sorted_by_the_free_running_error() -> None:
     said = succeed("finetune", "--recipe", "tiny.toml", "--grid", "model.kind=lstm,attention")
     assert "2 combinations, the best mse_regressive on test first" in said
@@ -91,6 +110,8 @@ def test_a_grid_of_models_is_sorted_by_the_free_running_error() -> None:
         (["--set", "model.kind=timemae"], "lstm and attention forecast, the others do not"),
         (["--set", "finetune.task=auto"], "lstm and attention forecast, the others do not"),
         (["--mode", "random-frozen"], "starts from random weights"),
+        (["--set", "finetune.head=mlp"], "means nothing to a forecast"),
+        (["--set", "data.normalize=window"], "series as they are"),
         (["--set", "finetune.augment=['stretch']"], "series as they are"),
         (["--set", "finetune.monitor=MAE"], "choose loss, mse_regressive, mse_batch"),
         (["--loss", "huber"], "choose mse or l1"),

@@ -40,6 +40,8 @@ def test_every_choice_once_the_last_axis_first() -> None:
         (["finetune.lr="], "write section.key=value,value"),
         (["finetune.lr=0.1,0.1"], "each value once"),
         (["finetune.lr=1,2", "finetune.lr=3"], "each key"),
+        (["data.target=rhythm,heart_rate"], "asks another question"),
+        (["model_name=a b,a-b"], "would share a folder"),
     ],
 )
 def test_axes_that_cannot_be(axes: list[str], message: str) -> None:
@@ -93,6 +95,8 @@ def test_a_failure_stops_nobody_and_resume_runs_what_is_missing() -> None:
     again = succeed(*command, "--grid", "finetune.lr=1e-3", "--resume")
     assert "complete already" in again
     assert len(sheet.read(SHEET)) == 2
+    succeed(*command, "--grid", "finetune.lr=2e-3")
+    assert [row["grid"] for row in sheet.read(SHEET)] == ["2", "2", "3", "3"], "with what stands there from before"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +104,9 @@ def test_a_failure_stops_nobody_and_resume_runs_what_is_missing() -> None:
     [
         (["--by", "AUROC"], "there is none"),
         (["--grid", "finetune.lr=1e-3", "--by", "auroc"], "no metric"),
-        (["--grid", "finetune.mode=scratch,sideways"], "finetune.mode"),
+        (["--grid", "finetune.lr=1e-3,sideways"], "finetune.lr"),
+        (["--grid", "finetune.mode=scratch,random-frozen"], "leave one of the two out"),
+        (["--grid", "seed=1,2", "--seeds", "0"], "leave one of the two out"),
     ],
 )
 def test_grids_that_cannot_be_run_nothing(options: list[str], message: str) -> None:

@@ -24,9 +24,9 @@ _LONG_PATTERN = (
     (0.28, ((0.5, 0.10, -50.0), (0.8, 0.06, 40.0))),
 )
 PATTERNS = {
-    # name: beats, samples in a period, how much the period differs from series to series
-    "two-peaks": (_TWO_PEAKS, 56.0, 0.02),
-    "long-pattern": (_LONG_PATTERN, 300.0, 0.0),
+    # name: beats, and samples in a period
+    "two-peaks": (_TWO_PEAKS, 55.7),
+    "long-pattern": (_LONG_PATTERN, 300.4),
 }
 TITLES = {
     "two-peaks": "Two peaks over and over (24 simulated series)",
@@ -36,16 +36,15 @@ SCHEMES = {"subject": "16 series train, 4 validate, 4 test"}
 
 
 def generate(name: str) -> Recording:
-    """A Recording of 24 series of 48 s at 50 Hz, one channel `value`: the pattern `name` at a period (up to 2 % off for
-    two peaks, exact for the long one), height (up to 10 % off) and phase of its own, and white noise with a deviation
-    of 3. Target: `period` (s)."""
-    beats, period, spread = PATTERNS[name]
+    """A Recording of 24 series of 48 s at 50 Hz, one channel `value`: the pattern `name` with a height (up to 10 % off)
+    and a phase of its own, and white noise with a deviation of 3. Target: `height`, over the pattern's."""
+    beats, period = PATTERNS[name]
     rng = np.random.default_rng(sum(name.encode()))
     signals = np.empty((N_SERIES, 1, LENGTH), np.float32)
-    periods = period * (1 + rng.uniform(-spread, spread, N_SERIES))
+    heights = rng.uniform(0.9, 1.1, N_SERIES)
     for row in range(N_SERIES):
-        phase = (np.arange(LENGTH) / periods[row] + rng.uniform()) % 1
-        signals[row, 0] = _pattern(phase, beats) * rng.uniform(0.9, 1.1) + rng.normal(0, _NOISE, LENGTH)
+        phase = (np.arange(LENGTH) / period + rng.uniform()) % 1
+        signals[row, 0] = heights[row] * _pattern(phase, beats) + rng.normal(0, _NOISE, LENGTH)
     order = rng.permutation(N_SERIES)
     ends = np.cumsum(list(_PARTS.values()))
     rows = {part: np.sort(chosen) for part, chosen in zip(_PARTS, np.split(order, ends[:-1]), strict=True)}
@@ -57,7 +56,7 @@ def generate(name: str) -> Recording:
         unit="arbitrary",
         signals=signals,
         subjects=np.array([f"s{row:02d}" for row in range(N_SERIES)]),
-        targets={"period": (TargetInfo(kind="value", unit="s"), (periods / SAMPLING_RATE).astype(np.float32))},
+        targets={"height": (TargetInfo(kind="value"), heights.astype(np.float32))},
         splits={"subject": rows},
         schemes=SCHEMES,
     )

@@ -32,7 +32,7 @@ class Reader(Protocol):
         ...
 
     def step(self, sample: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """One more sample `(batch,)` -> its token `(batch, d_model)` and the next state."""
+        """One more sample `(batch,)` -> its token `(batch, d_model)` and the next state; the one given is used up."""
         ...
 
     def auxiliary_loss(self) -> Tensor:
@@ -114,7 +114,8 @@ class LookBack(nn.Module):
         return y, self._memory(k, v, first)
 
     def step(self, token: Tensor, place: int, memory: Memory) -> Tensor:
-        """A token `(batch, 1, d_model)` at a place; its key and value take the oldest ones' slot in the memory."""
+        """A token `(batch, 1, d_model)` at a place; its key and value take the oldest ones' slot in the memory, which
+        changes in place."""
         q, k, v = self._project(token, place)
         slot = place % self.time_steps
         memory.keys[:, :, slot], memory.values[:, :, slot] = k[:, :, 0], v[:, :, 0]

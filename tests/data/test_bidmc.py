@@ -253,4 +253,9 @@ def test_counts_around_every_token_are_learnt_and_judged(tmp_path: Path) -> None
     gradient = ["--mode", "random-frozen", "--set", "finetune.probe=gradient"]
     assert "no model.window" in refused("finetune", *recipe, "--set", "model.window=5", "--out", "other")
     assert "trains the whole network" in refused("finetune", *recipe, *gradient, "--out", "other")
+    moved = ["--set", "finetune.augment=['shift']"]
+    assert "cannot follow 'shift'" in refused("finetune", *recipe, *moved, "--out", "other")
+    assert "no token stands in the middle" in refused(
+        "finetune", *recipe, "--set", "model.wave_length=16", "--out", "other"
+    )
     assert "asks each token alone" in refused("finetune", *recipe, "--set", "finetune.parts=2", "--out", "other")
