@@ -217,6 +217,9 @@ def _finetune_one(wishes: Wishes, job: Job, device: torch.device, with_row: bool
     if with_row:
         sheet.append(wishes.sheet, results.rows(facts, plan, data, judged, n_parameters, run))
     run.finish(learnt.fitted.tensors, facts)
+    if isinstance(model, Forecaster):
+        naive = judged.constants["seasonal naive"]
+        report.draw_forecast(run, judged.targets, judged.answers, naive, form.sampling_rate)
     return Done(judged, facts, n_parameters)
 
 

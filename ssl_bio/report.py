@@ -1,5 +1,6 @@
 """Figures for the run folder, where people would rather look than read. Needs the extra `figures`."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from ssl_bio.checkpoint import RunFolder
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.data.view import Batches
 from ssl_bio.models.vqvae import VQVAE
+from ssl_bio.outcome import Answers
 from ssl_bio.schema import Recipe
 from ssl_bio.terminal import note, progress
 
@@ -24,10 +26,7 @@ _N_SHOWN = 4
 @torch.no_grad()
 def draw_vqvae(run: RunFolder, model: VQVAE, plan: Recipe, data: PreparedDataset, device: torch.device) -> None:
     """Write reconstructions beside originals, the use of the codes, and the curves of the run."""
-    try:
-        from matplotlib.figure import Figure  # noqa: F401  # only whether it is there
-    except ImportError:
-        note("no figures: they need matplotlib (pip install 'ssl-bio[figures]')")
+    if not _can_draw():
         return
     split = "val" if plan.pretrain.fit_on == "train" and len(data.rows(plan.data.validation, "val")) else "train"
     batches = Batches(samples.pretraining_view(data, plan, split), plan.evaluate.batch_size)
@@ -47,6 +46,41 @@ def draw_vqvae(run: RunFolder, model: VQVAE, plan: Recipe, data: PreparedDataset
         "codes.png": _code_use(counts.numpy(), split),
         "curves.png": _curves(run.read_history()),
     }
+    _write(run, figures)
+
+
+def draw_forecast(run: RunFolder, targets: Answers, answers: Answers, naive: Answers, sampling_rate: float) -> None:
+    """Write what free-running forecasts `(n, 2, horizon)` of the first series look like beside the truth
+    `(n, horizon)` and the last season."""
+    if not _can_draw():
+        return
+    from matplotlib.figure import Figure
+
+    n = min(len(targets), _N_SHOWN)
+    figure = Figure(figsize=(9, 1.7 * n), layout="constrained")
+    time = np.arange(targets.shape[1]) / sampling_rate
+    for row, axes in enumerate(np.atleast_1d(figure.subplots(n, sharex=True))):
+        axes.plot(time, targets[row], color="0.55", linewidth=1.4, label="true")
+        axes.plot(time, naive[row, 0], color="tab:blue", linewidth=0.7, label="last season")
+        axes.plot(time, answers[row, 0], color="tab:red", linewidth=0.9, label="free-running")
+        error = float(np.square(answers[row, 0] - targets[row]).mean())
+        axes.set_title(f"MSE {error:.4g}", fontsize=8, loc="right")
+        axes.margins(x=0)
+    figure.axes[0].legend(loc="upper left", fontsize=8, ncols=3)
+    figure.axes[-1].set_xlabel("time in s after the last sample that was shown")
+    _write(run, {"forecast.png": figure})
+
+
+def _can_draw() -> bool:
+    try:
+        from matplotlib.figure import Figure  # noqa: F401  # only whether it is there
+    except ImportError:
+        note("no figures: they need matplotlib (pip install 'ssl-bio[figures]')")
+        return False
+    return True
+
+
+def _write(run: RunFolder, figures: Mapping[str, "Figure"]) -> None:
     for name, figure in figures.items():
         run.write_figure(name, partial(figure.savefig, dpi=120, format="png"))
     note(f"figures in {run.path / 'figures'}")

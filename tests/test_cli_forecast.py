@@ -63,6 +63,8 @@ def test_a_forecast_and_what_needs_no_learning_beside_it(options: list[str]) -> 
     assert found["target"].shape == found["free_running"].shape == found["one_step"].shape == (4, 80)
     squared = np.square(found["free_running"] - found["target"]).mean()
     assert float(row["mse_regressive"]) == pytest.approx(squared, rel=1e-3)
+    figure = Path("checkpoints/tiny-forecast/finetune-scratch-seed0/figures/forecast.png")
+    assert figure.read_bytes().startswith(b"\x89PNG")
     succeed("evaluate")
     assert sheet.read(SHEET)[1]["mse_regressive"] == row["mse_regressive"]
 
