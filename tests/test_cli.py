@@ -290,7 +290,7 @@ class TestBadInput:
         Path("nan.toml").write_text(
             TINY.replace('"synthetic"\n', '"har"\n').replace("wave_length = 25", "wave_length = 8")
         )
-        assert "there are synthetic, har" in refused("pretrain", "--set", "data.dataset=nothing")
+        assert "there are synthetic, two-peaks" in refused("pretrain", "--set", "data.dataset=nothing")
         path = har_folder / "train/Inertial Signals/body_acc_x_train.txt"
         text = path.read_text()
         path.write_text(text.replace(text.split()[0], "NaN", 1))

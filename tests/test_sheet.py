@@ -20,7 +20,9 @@ SHEET = Path("results.csv")
 def test_lab_columns_come_first_and_in_order() -> None:
     sheet.append(SHEET, [{"model_name": "a", "task_name": "b", "Accuracy": 0.98765432, "seed": 3}])
     header, row = SHEET.read_text().splitlines()
-    assert header.startswith(LAB + ",F1_macro,MAE_constant,mode,lr,backbone_lr,loss,seed,split,selected_on")
+    assert header.startswith(
+        LAB + ",F1_macro,MAE_constant,mse_batch,mse_regressive,mode,lr,backbone_lr,loss,seed,split,selected_on"
+    )
     assert row.startswith("a,b,,,0.9877,,,,,,,")
 
 
