@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import nn
 
-from ssl_bio import build, learn, recipe, report, resolve, results, runtime, samples, sheet, sources
+from ssl_bio import build, checks, learn, recipe, report, resolve, results, runtime, samples, sheet, sources
 from ssl_bio.checkpoint import MODEL_FILE, RECIPE_FILE, Checkpoint, Facts, RunFolder, load, newest, now
 from ssl_bio.data.store import PreparedDataset, data_root
 from ssl_bio.errors import CheckpointError, RecipeError
@@ -59,7 +59,7 @@ def _pretrain_one(wishes: Wishes, resolved: Resolved, run: RunFolder) -> RunFold
     backbone = build.backbone(plan, len(data.info.channels), form.window)
     samples.fit_input_scaling(backbone, data, plan, form)
     task = build.pretext_task(plan, backbone)
-    learn.check_pretext(plan, data)
+    checks.pretext(plan, data)
     if plan.model.codewords:
         codewords = load(Path(plan.model.codewords)).facts
         build.check_codewords(codewords, data.info)
@@ -138,7 +138,7 @@ def _finetune_study(wishes: Wishes, run: RunFolder, jobs: Sequence[Job], device:
     jobs = _resumed_parts(run, jobs) if wishes.resume else jobs
     for job in jobs:  # what cannot be is said before anything is replaced or trained
         data = sources.dataset(job.resolved.recipe.data)
-        learn.check_finetune(resolve.with_dataset(job.resolved, data.info).recipe, data)
+        checks.finetune(resolve.with_dataset(job.resolved, data.info).recipe, data)
     already = run.complete_folds and not wishes.overwrite
     if not already:
         run.claim("finetune", wishes.resume, wishes.overwrite)
@@ -189,7 +189,7 @@ def _finetune_one(wishes: Wishes, job: Job, device: torch.device, with_row: bool
     data = sources.dataset(resolved.recipe.data)
     resolved = resolve.with_dataset(resolved, data.info)
     plan = resolved.recipe
-    learn.check_finetune(plan, data)
+    checks.finetune(plan, data)
     form = samples.form(plan, data.info, start.facts if start else None)
     runtime.seed_torch(plan.seed, "initialise")
     backbone = build.backbone(plan, len(data.info.channels), form.window, will_load=bool(start))

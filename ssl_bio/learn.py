@@ -13,9 +13,9 @@ from torch import nn
 from ssl_bio import build, probe, results, samples
 from ssl_bio.checkpoint import RunFolder
 from ssl_bio.data.store import PreparedDataset, Rows
-from ssl_bio.data.transforms import check_augmentations, even_crops, parse_augmentation
+from ssl_bio.data.transforms import even_crops
 from ssl_bio.data.view import Batches, Features
-from ssl_bio.errors import DataError, RecipeError
+from ssl_bio.errors import RecipeError
 from ssl_bio.forecasts import forecast
 from ssl_bio.models.forecaster import Forecaster
 from ssl_bio.models.heads import Predictor
@@ -160,120 +160,6 @@ def linear_probe(plan: Recipe, data: PreparedDataset, model: Predictor, asked: A
             task, batches, _finetune_loop(plan), place.run, place.device, validate, place.resume, place.identity
         )
         return Learnt(fitted, selected_on, len(rows))
-
-
-def check_pretext(plan: Recipe, data: PreparedDataset) -> None:
-    """Raise what pretraining would stumble over later: an augmentation that the channels do not allow, a
-    probe without classes or without a class in training."""
-    settings = plan.pretrain
-    data.with_channels(settings.draw_channels)
-    if settings.draw_channels and len(data.info.channels) > 1:
-        raise RecipeError("pretrain.draw_channels shows one channel at a time: name one in data.channels")
-    check_augmentations(settings.augment, len(data.info.channels))
-    if settings.select == "val_loss" and settings.fit_on != "train":
-        raise RecipeError(
-            'pretrain.select "val_loss" chooses by the windows of validation: set pretrain.fit_on to "train"'
-        )
-    if not len(samples.pretraining_view(data, plan, settings.fit_on)):
-        raise DataError(f"dataset {data.info.name} has no window in pretrain.fit_on {settings.fit_on!r}")
-    if settings.select == "val_loss" and settings.pretext == "contrast":
-        raise RecipeError('pretrain.select "val_loss" needs a pretext task of single windows, not "contrast"')
-    if settings.select == "val_loss" and not len(samples.pretraining_view(data, plan, "val")):
-        raise DataError(f"dataset {data.info.name} has no window in split 'val' for pretrain.select \"val_loss\"")
-    if plan.pretrain.probe_every or plan.pretrain.select == "probe":
-        everything = plan.finetune.model_copy(update={"label_fraction": 1.0})
-        samples.training_rows(data, plan.model_copy(update={"finetune": everything}), "train")
-
-
-def check_finetune(plan: Recipe, data: PreparedDataset) -> None:
-    """Raise what finetuning would stumble over later: a class missing from training, an augmentation that
-    the channels do not allow, an epoch chosen by windows that are trained on, nothing to be judged on."""
-    settings = plan.finetune
-    check_augmentations(settings.augment, len(data.info.channels))
-    rows = samples.training_rows(data, plan, settings.fit_on)
-    asked = samples.outcome(data, plan, rows)
-    _check_forecast(plan, isinstance(asked, Series))
-    if settings.monitor not in ("loss", *asked.columns):
-        raise RecipeError(
-            f"finetune.monitor {settings.monitor!r} is no figure of {plan.data.target!r}: "
-            f"choose loss, {', '.join(asked.columns)}"
-        )
-    samples.labelled_rows(data, plan, plan.evaluate.split)
-    solving = settings.mode in ("linear-probe", "random-frozen") and settings.probe != "gradient"
-    if settings.selected_on != "last" and not solving:
-        samples.labelled_rows(data, plan, settings.selected_on)
-    frozen = settings.mode in ("linear-probe", "random-frozen")
-    solved = frozen and settings.probe != "gradient"
-    if frozen and "attention" in settings.pooling:
-        raise RecipeError('finetune.pooling "attention" has weights to learn: not on a frozen backbone')
-    if solved and (settings.head != "linear" or settings.loss == "bins"):
-        what = f"finetune.head {settings.head!r}" if settings.head != "linear" else 'finetune.loss "bins"'
-        raise RecipeError(f'{what} cannot be solved for: set finetune.probe to "gradient"')
-    samples.drawing_weights(data, plan, rows)
-    if settings.dense and not isinstance(asked, Series):
-        _check_dense(plan, data, rows)
-    if plan.evaluate.paces != [1.0] and not (isinstance(asked, Values) and all(asked.rates)):
-        raise RecipeError(f"evaluate.paces is for rates, and {plan.data.target!r} is none: leave it out")
-    if not solved and settings.selected_on == "val" and "val" in settings.fit_on:
-        raise RecipeError(
-            'finetune.fit_on "train+val" trains on the windows that finetune.selected_on "val" would choose by; '
-            'set finetune.selected_on to "last"'
-        )
-
-
-def _check_forecast(plan: Recipe, forecasts: bool) -> None:
-    settings, kind = plan.finetune, plan.model.kind
-    if forecasts != (kind in build.READERS):
-        raise RecipeError(
-            f"model.kind {kind!r} and finetune.task {settings.task!r} do not go together: "
-            f"{' and '.join(build.READERS)} forecast, the others do not"
-        )
-    if forecasts and settings.mode != "scratch":
-        raise RecipeError(f'finetune.mode {settings.mode!r}: {kind} starts from random weights, which is "scratch"')
-    if forecasts and (plan.model.window or "stretch" in " ".join(settings.augment) or plan.data.normalize != "none"):
-        raise RecipeError("a forecast is of series as they are: leave out model.window, stretch and data.normalize")
-    idle = _NOT_OF_FORECASTS if forecasts else ("input_noise",)
-    chosen = [key for key in idle if getattr(settings, key) != getattr(FinetuneSection(), key)]
-    if chosen:
-        what = "a forecast" if forecasts else "no other task than a forecast"
-        raise RecipeError(f"finetune.{chosen[0]} means nothing to {what}: leave it out")
-
-
-_NOT_OF_FORECASTS = (
-    "mixup",
-    "label_smoothing",
-    "head",
-    "head_width",
-    "pooling",
-    "layers",
-    "parts",
-    "dropout",
-    "layer_decay",
-    "unfreeze_epochs",
-)
-
-
-def _check_dense(plan: Recipe, data: PreparedDataset, rows: Rows) -> None:
-    settings = plan.finetune
-    samples.track(data, plan, rows, samples.form(plan, data.info))
-    if settings.mode in ("linear-probe", "random-frozen"):
-        raise RecipeError(f"finetune.dense trains the whole network: not with finetune.mode {settings.mode!r}")
-    if settings.pooling != ["middle"] or settings.layers == "all" or settings.parts > 1 or settings.mixup:
-        raise RecipeError(
-            'finetune.dense asks each token alone: set finetune.pooling to ["middle"], and leave out layers, parts '
-            "and mixup"
-        )
-    names = [parse_augmentation(text)[0] for text in settings.augment]
-    moving = [name for name in names if name in ("shift", "reverse_time") or names.count("stretch") > 1]
-    if moving:
-        raise RecipeError(f"finetune.dense cannot follow {moving[0]!r}: of what moves a window it knows one stretch")
-    length, token = data.info.length, plan.model.wave_length
-    n_tokens = -(-length // token)
-    if -(-length // n_tokens) != token or n_tokens // 2 * token != length // 2:
-        raise RecipeError(
-            f"model.wave_length {token}: no token stands in the middle of windows of {length} samples; "
-            f"choose one that divides {length // 2}"
-        )
 
 
 def _loop(settings: PretrainSection | FinetuneSection, seed: int, monitor: str) -> Settings:

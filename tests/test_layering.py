@@ -15,7 +15,7 @@ LAYERS = [
     {"tasks", "resolve", "probe"},
     {"train", "sources", "samples", "forecasts"},
     {"build"},
-    {"results", "report"},
+    {"results", "report", "checks"},
     {"learn", "studies"},
     {"commands", "catalogue", "shelf"},
     {"tune"},
