@@ -277,7 +277,7 @@ def compare(plan: Recipe, seeds: Sequence[int], judged: Sequence[Judged], split:
     """Each seed's figures and mean ± std; then what constants give and what others published, with ours minus it."""
     names = [name for name in METRIC_COLUMNS if name in judged[0].figures]
     values = {name: np.array([one.figures[name] for one in judged]) for name in names}
-    rows = [[name, *(figure(name, value) for value in values[name]), _mean_std(name, values[name])] for name in names]
+    rows = [[name, *(figure(name, value) for value in values[name]), mean_std(name, values[name])] for name in names]
     if len(judged) == 1:
         rows = [row[:2] for row in rows]
     headings = [*(f"seed {seed}" for seed in seeds), "mean ± std"] if len(judged) > 1 else ["value"]
@@ -287,7 +287,7 @@ def compare(plan: Recipe, seeds: Sequence[int], judged: Sequence[Judged], split:
     if not others:
         return
     shown = [name for name in names if any(name in figures for figures in others.values())]
-    cells = [["", *shown], ["ours", *(_mean_std(name, values[name]) for name in shown)]]
+    cells = [["", *shown], ["ours", *(mean_std(name, values[name]) for name in shown)]]
     for other, figures in others.items():
         beside = [
             f"{figure(name, figures[name])} ({_difference(name, values[name].mean() - figures[name])})"
@@ -325,12 +325,12 @@ def side_by_side(root: Path, plan: Recipe, like: Facts) -> None:
             groups.setdefault(mode, []).append(result["metrics"])
     if len(groups) < 2:
         return
-    wanted = _FIRST_COLUMNS[like.outcome.kind]
+    wanted = FIRST_COLUMNS[like.outcome.kind]
     names = [name for name in wanted if all(name in one for figures in groups.values() for one in figures)]
     sign = 1 if wanted[0].endswith(metrics.LOWER_IS_BETTER) else -1
     ordered = sorted(groups.items(), key=lambda item: sign * np.mean([one[wanted[0]] for one in item[1]]))
     rows = [
-        [mode, str(len(figures)), *(_mean_std(name, np.array([one[name] for one in figures])) for name in names)]
+        [mode, str(len(figures)), *(mean_std(name, np.array([one[name] for one in figures])) for name in names)]
         for mode, figures in ordered
     ]
     table(f"{plan.name}: every finetuned run so far, {like.split}", ["mode", "runs", *names], rows)
@@ -343,7 +343,8 @@ def say_overlap(info: DatasetInfo, scheme: str) -> None:
             warn(f"{pair} share {overlap.subjects} people and {overlap.windows} identical windows")
 
 
-def _mean_std(name: str, values: NDArray[np.float64]) -> str:
+def mean_std(name: str, values: NDArray[np.float64]) -> str:
+    """A metric over seeds as tables show it."""
     spread = f" ± {figure(name, values.std(ddof=1))}" if len(values) > 1 else ""
     return f"{figure(name, values.mean())}{spread}"
 
@@ -352,7 +353,8 @@ def _difference(name: str, value: float) -> str:
     return ("+" if value >= 0 else "") + figure(name, value)
 
 
-_FIRST_COLUMNS = {
+#: By kind of outcome, the figures that tables lead with; the first ranks.
+FIRST_COLUMNS = {
     "classes": ("Accuracy", "F1_macro", "AUROC"),
     "labels": ("Accuracy", "F1_macro", "AUROC"),
     "values": ("MAE", "RMSE", "R2"),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssl_bio import commands, recipe, sheet
+from ssl_bio import commands, recipe, results, sheet
 from ssl_bio.checkpoint import METRICS_FILE, RunFolder, read_metrics
 from ssl_bio.errors import CheckpointError, RecipeError, SslBioError
 from ssl_bio.metrics import LOWER_IS_BETTER
@@ -122,23 +122,22 @@ def _text(value: Any) -> str:
 
 
 def _show(everything: Sequence[Combination], failed: Mapping[int, str], by: str) -> None:
-    results = {index: _metrics(one.runs) for index, one in enumerate(everything) if index not in failed}
-    first = next(iter(results.values()), None)
+    figures = {index: _metrics(one.runs) for index, one in enumerate(everything) if index not in failed}
+    first = next(iter(figures.values()), None)
     if first:
-        every = [one["metrics"] for found in results.values() for one in found]
-        names = [name for name in sheet.METRIC_COLUMNS if all(name in figures for figures in every)]
-        outcome = first[0].get("outcome") or {}
-        column = by or _OWN_METRIC.get(str(outcome.get("kind")), names[0])
+        every = [one["metrics"] for found in figures.values() for one in found]
+        names = [name for name in sheet.METRIC_COLUMNS if all(name in one for one in every)]
+        column = by or results.FIRST_COLUMNS[first[0]["outcome"]["kind"]][0]
         if column not in names:
             warn(f"not all of these runs have {column}: sorted by {names[0]}")
             column = names[0]
         sign = 1 if column.endswith(LOWER_IS_BETTER) else -1
         names = [column, *(name for name in names if name != column)][:_MOST_METRICS]
-        means = {index: float(np.mean([one["metrics"][column] for one in found])) for index, found in results.items()}
+        means = {index: float(np.mean([one["metrics"][column] for one in found])) for index, found in figures.items()}
         order = sorted(means, key=lambda index: sign * means[index])
         rows = [
             [folder_name(everything[index].choice)]
-            + [_mean_std(name, [one["metrics"][name] for one in results[index]]) for name in names]
+            + [results.mean_std(name, np.array([one["metrics"][name] for one in figures[index]])) for name in names]
             for index in order
         ]
         split = str(first[0].get("split", ""))
@@ -162,11 +161,5 @@ def _metrics(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
     return found
 
 
-def _mean_std(name: str, values: Sequence[float]) -> str:
-    spread = f" ± {sheet.figure(name, float(np.std(values, ddof=1)))}" if len(values) > 1 else ""
-    return f"{sheet.figure(name, float(np.mean(values)))}{spread}"
-
-
 _MOST_METRICS = 3
 _OTHER_QUESTIONS = ("name", "task_name", "data.dataset", "data.target", "data.root", "finetune.task", "evaluate.split")
-_OWN_METRIC = {"classes": "Accuracy", "labels": "AUROC", "values": "MAE", "series": "mse_regressive"}
