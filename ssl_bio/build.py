@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,19 +13,24 @@ from ssl_bio.errors import CheckpointError, RecipeError
 from ssl_bio.models.bert import bert_encoder
 from ssl_bio.models.contrast import MaskedContrast
 from ssl_bio.models.convnet import ConvBackbone, DilatedBackbone
+from ssl_bio.models.denoiser import Denoiser, TokenDecoder
+from ssl_bio.models.diffusion import Diffusion
 from ssl_bio.models.forecaster import AttentionReader, Forecaster, LSTMReader
 from ssl_bio.models.heads import Backbone, Predictor, Unit
 from ssl_bio.models.quantizer import Quantizer
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
 from ssl_bio.models.vqvae import VQVAE, Bridge, FrozenCodes, VQVAEBackbone
-from ssl_bio.outcome import OfWindow, Outcome, Series, Values
+from ssl_bio.models.wave_unet import PixelShuffle, WaveUNet
+from ssl_bio.outcome import OfWindow, Outcome, Series, Signal, Values
+from ssl_bio.pretexts import ContrastTask, ReconstructTask, TimeMAETask, VQVAETask
 from ssl_bio.recipe import complete
 from ssl_bio.samples import Form
 from ssl_bio.schema import Recipe
-from ssl_bio.tasks import ContrastTask, DownstreamTask, ForecastTask, Task, TimeMAETask, VQVAETask
+from ssl_bio.tasks import DenoiseTask, DownstreamTask, ForecastTask, Task
 
 BACKBONE = "backbone."
 READERS = ("lstm", "attention")  # kinds that forecast
+CLEANERS = ("wave_unet", "pixel_shuffle", "diffusion")  # kinds that denoise
 
 
 def backbone(recipe: Recipe, n_channels: int, length: int, will_load: bool = False) -> nn.Module:
@@ -36,6 +42,8 @@ def backbone(recipe: Recipe, n_channels: int, length: int, will_load: bool = Fal
     try:
         if model.kind in READERS:
             return reader(recipe)
+        if model.kind in CLEANERS:
+            return cleaner(recipe, n_channels)
         if model.kind == "convnet":
             return ConvBackbone(n_channels, length, model.d_model, model.wave_length, normalize)
         if model.kind == "dilated":
@@ -100,20 +108,31 @@ def reader(recipe: Recipe) -> nn.Module:
     )
 
 
+def cleaner(recipe: Recipe, n_channels: int) -> nn.Module:
+    """The recipe's network from noisy signals to clean ones."""
+    model = recipe.model
+    shape = (model.width, model.n_layers, model.stride, model.bottleneck_layers, model.n_heads, model.dropout)
+    if model.kind == "diffusion":
+        return Diffusion(n_channels, *shape, model.sampling_steps)
+    return (WaveUNet if model.kind == "wave_unet" else PixelShuffle)(n_channels, n_channels, *shape)
+
+
 def pretext_task(recipe: Recipe, module: nn.Module) -> Task:
     """The recipe's pretext task around a backbone.
 
     Raises RecipeError when they do not go together, and CheckpointError when the codewords' run is broken.
     """
     settings, model = recipe.pretrain, recipe.model
+    if model.kind in CLEANERS and settings.pretext in ("auto", "reconstruct"):
+        return ReconstructTask(Denoiser(module), settings.lr, settings.reconstruction)
     if isinstance(module, VQVAEBackbone) and settings.pretext in ("auto", "vqvae"):
         return VQVAETask(
             vqvae(recipe, module), settings.lr, settings.reconstruction, settings.input_noise, settings.input_mask
         )
-    if not isinstance(module, TimeMAEBackbone) or settings.pretext == "vqvae":
+    if not isinstance(module, TimeMAEBackbone) or settings.pretext in ("vqvae", "reconstruct"):
         raise RecipeError(
             f"model.kind {model.kind!r} and pretrain.pretext {settings.pretext!r} do not go together: 'timemae' has "
-            "'timemae' and 'contrast', 'vqvae' has 'vqvae', the others none"
+            f"'timemae' and 'contrast', 'vqvae' has 'vqvae', {', '.join(CLEANERS)} have 'reconstruct', the others none"
         )
     if module.n_tokens < 2:
         raise RecipeError(f"model.wave_length {model.wave_length} leaves {module.n_tokens} token: nothing to mask")
@@ -194,11 +213,25 @@ def _state_space(recipe: Recipe) -> dict[str, Any]:
     return {**settings.model_dump(exclude={"lr"}), "state_space_lr": settings.lr}
 
 
-def network(recipe: Recipe, module: nn.Module, outcome: Outcome, form: Form) -> Predictor | Forecaster:
+def network(recipe: Recipe, module: nn.Module, outcome: Outcome, form: Form) -> Predictor | Forecaster | Denoiser:
     """A backbone with what makes it answer."""
+    if isinstance(outcome, Signal):
+        return denoiser(recipe, module, outcome, form)
     if isinstance(outcome, Series):
         return Forecaster(module, outcome.time_steps, outcome.mean, outcome.std)
     return predictor(recipe, module, outcome, form)
+
+
+def denoiser(recipe: Recipe, module: nn.Module, outcome: Signal, form: Form) -> Denoiser:
+    """A network that denoises as it is, or a token backbone with a decoder."""
+    if recipe.model.kind in CLEANERS:
+        return Denoiser(module)
+    if hasattr(module, "input_norm"):  # a denoiser sees signals that are standardised already
+        n = len(outcome.names)
+        module.input_norm.set_statistics(np.zeros(n, np.float32), np.ones(n, np.float32))  # type: ignore[operator, union-attr]
+    width = int(cast(Backbone, module).layer_widths[-1])
+    patch = -(-form.window // _fewest_tokens(module, form.window, all_layers=False))
+    return Denoiser(module, TokenDecoder(width, len(outcome.names), patch), form.window)
 
 
 def predictor(recipe: Recipe, module: nn.Module, outcome: OfWindow, form: Form) -> Predictor:
@@ -258,6 +291,21 @@ def forecast_task(recipe: Recipe, model: Forecaster, outcome: Series) -> Forecas
     """The recipe's forecasting task."""
     settings = recipe.finetune
     return ForecastTask(model, outcome, settings.lr, settings.dense, settings.input_noise)
+
+
+def denoise_task(recipe: Recipe, model: Denoiser, outcome: Signal) -> DenoiseTask:
+    """The recipe's denoising task."""
+    settings = recipe.finetune
+    backbone_lr = settings.lr if settings.mode == "scratch" else settings.backbone_lr
+    return DenoiseTask(
+        model,
+        settings.lr,
+        backbone_lr,
+        outcome.error,
+        outcome.peak_weight,
+        recipe.noise.ramp_epochs,
+        settings.peak_ramp_epochs,
+    )
 
 
 def transfer(module: nn.Module, start: Checkpoint, info: DatasetInfo, recipe: Recipe) -> list[str]:

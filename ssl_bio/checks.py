@@ -1,14 +1,20 @@
 """What a recipe asks of its data and network that cannot be: said in one line before anything is trained."""
 
-from ssl_bio import build, samples
+import numpy as np
+
+from ssl_bio import build, mixtures, samples, sources
 from ssl_bio.data.store import PreparedDataset, Rows
 from ssl_bio.data.transforms import check_augmentations, parse_augmentation
 from ssl_bio.errors import DataError, RecipeError
-from ssl_bio.outcome import Series, Values
-from ssl_bio.schema import FinetuneSection, Recipe
+from ssl_bio.outcome import Series, Signal, Values
+from ssl_bio.schema import FinetuneSection, NoiseSection, Recipe
 
+_CLEANING = "networks that denoise or token backbones"
+_LOOKED_AT = 64  # windows
 _FROZEN = ("linear-probe", "random-frozen")  # modes in which the backbone stays as it is
-_NOT_OF_FORECASTS = (
+_OF_FORECASTS = ("input_noise",)
+_OF_DENOISING = ("draw_channels", "peak_ramp_epochs")
+_NOT_OF_SIGNALS = (  # means nothing where the answer is a signal itself
     "mixup",
     "label_smoothing",
     "head",
@@ -53,6 +59,8 @@ def finetune(plan: Recipe, data: PreparedDataset) -> None:
     rows = samples.training_rows(data, plan, settings.fit_on)
     asked = samples.outcome(data, plan, rows)
     _check_forecast(plan, isinstance(asked, Series))
+    _check_denoise(plan, data, isinstance(asked, Signal))
+    _check_idle(plan)
     if settings.monitor not in ("loss", *asked.columns):
         raise RecipeError(
             f"finetune.monitor {settings.monitor!r} is no figure of {plan.data.target!r}: "
@@ -91,11 +99,69 @@ def _check_forecast(plan: Recipe, forecasts: bool) -> None:
         raise RecipeError(f'finetune.mode {settings.mode!r}: {kind} starts from random weights, which is "scratch"')
     if forecasts and (plan.model.window or "stretch" in " ".join(settings.augment) or plan.data.normalize != "none"):
         raise RecipeError("a forecast is of series as they are: leave out model.window, stretch and data.normalize")
-    idle = _NOT_OF_FORECASTS if forecasts else ("input_noise",)
+
+
+def _check_denoise(plan: Recipe, data: PreparedDataset, denoises: bool) -> None:
+    settings, kind = plan.finetune, plan.model.kind
+    if not denoises:
+        if kind in build.CLEANERS:
+            raise RecipeError(f'model.kind {kind!r} gives no tokens: it serves finetune.task "denoise" alone')
+        if plan.noise != NoiseSection():
+            raise RecipeError('[noise] is what finetune.task "denoise" lays over signals: leave it out')
+        return
+    if kind in build.READERS or settings.mode not in ("full", "scratch"):
+        what = f"model.kind {kind!r}" if kind in build.READERS else f"finetune.mode {settings.mode!r}"
+        raise RecipeError(
+            f'{what} does not denoise: finetune.task "denoise" takes "full" and "scratch" and {_CLEANING}'
+        )
+    if plan.data.normalize != "none" and kind in build.CLEANERS:
+        raise RecipeError("denoising standardises every window itself: leave out data.normalize")
+    if not plan.noise.dataset and plan.noise != NoiseSection():
+        raise RecipeError("[noise] without noise.dataset: name the dataset that noise comes from")
+    low, high = plan.noise.between
+    if low > high or (plan.noise.level == "gain" and low < 0):
+        raise RecipeError(f"noise.between {plan.noise.between}: from the lower to the higher, gains from 0")
+    for name in ("noise.band", "evaluate.classical_band"):
+        section, _, key = name.partition(".")
+        band = getattr(getattr(plan, section), key)
+        if band and (len(band) != 2 or not band[0] < band[1] < data.info.sampling_rate / 2):
+            raise RecipeError(f"{name} {band}: from and to, in Hz, below half of {data.info.sampling_rate:g} Hz")
+    if settings.draw_channels and len(data.info.channels) > 1:
+        raise RecipeError("finetune.draw_channels shows one channel at a time: name one in data.channels")
+    data.with_channels(settings.draw_channels)
+    moving = [name for name in map(parse_augmentation, settings.augment) if name[0] in ("recolour", "jitter")]
+    if moving and not plan.noise.dataset:
+        raise RecipeError(f"finetune.augment {moving[0][0]!r} would treat noisy and clean recordings differently")
+    _check_signals(plan, data)
+
+
+def _check_signals(plan: Recipe, data: PreparedDataset) -> None:
+    """Raise for noise that is not there and for clean signals without anything in them."""
+    form = samples.form(plan, data.info)
+    source = sources.noise(plan)
+    splits = {
+        plan.finetune.fit_on: (plan.noise.types, form.window),
+        plan.evaluate.split: (plan.evaluate.noises, form.length),
+    }
+    for split, (types, length) in splits.items():
+        rows = samples.labelled_rows(data, plan, split)
+        view = mixtures.clean_view(data, plan, rows[:_LOOKED_AT], form)
+        if not np.ptp(view.read(slice(None))[:, : len(data.info.channels)], axis=-1).any():
+            raise DataError(f"dataset {data.info.name}: its clean signals in split {split!r} are silent")
+        if source:
+            mixtures.noise_for(source, plan, split, form, types, length)
+
+
+def _check_idle(plan: Recipe) -> None:
+    """Raise for options that would do nothing."""
+    settings, task = plan.finetune, plan.finetune.task
+    idle = {
+        "forecast": (*_NOT_OF_SIGNALS, *_OF_DENOISING),
+        "denoise": (*_NOT_OF_SIGNALS, *_OF_FORECASTS, "dense"),
+    }.get(task, (*_OF_FORECASTS, *_OF_DENOISING))
     chosen = [key for key in idle if getattr(settings, key) != getattr(FinetuneSection(), key)]
     if chosen:
-        what = "a forecast" if forecasts else "no other task than a forecast"
-        raise RecipeError(f"finetune.{chosen[0]} means nothing to {what}: leave it out")
+        raise RecipeError(f"finetune.{chosen[0]} means nothing to finetune.task {task!r}: leave it out")
 
 
 def _check_dense(plan: Recipe, data: PreparedDataset, rows: Rows) -> None:

@@ -7,17 +7,30 @@ from typing import Literal, NamedTuple
 import torch
 from torch import nn
 
-from ssl_bio import build, checks, learn, recipe, report, resolve, results, runtime, samples, sheet, sources
+from ssl_bio import (
+    build,
+    checks,
+    judging,
+    learn,
+    recipe,
+    report,
+    resolve,
+    results,
+    runtime,
+    samples,
+    sheet,
+    sources,
+)
 from ssl_bio.checkpoint import MODEL_FILE, RECIPE_FILE, Checkpoint, Facts, RunFolder, load, newest, now
 from ssl_bio.data.store import PreparedDataset, data_root
 from ssl_bio.errors import CheckpointError, RecipeError
+from ssl_bio.judging import Judged, Network
 from ssl_bio.learn import Asked, Learnt, Place
+from ssl_bio.models.denoiser import Denoiser
 from ssl_bio.models.forecaster import Forecaster
-from ssl_bio.models.heads import Predictor
 from ssl_bio.models.vqvae import VQVAE, VQVAEBackbone
-from ssl_bio.outcome import Outcome, Series
+from ssl_bio.outcome import Outcome, Series, Signal
 from ssl_bio.resolve import Resolved
-from ssl_bio.results import Judged
 from ssl_bio.samples import Form
 from ssl_bio.schema import Recipe
 from ssl_bio.studies import RUNS, Job, Wishes, data_of_fold, fold_folder, folds_name, parts, studies_of
@@ -115,14 +128,25 @@ def evaluate(wishes: Wishes, checkpoint: str | None, data_name: str | None) -> J
             f"{run.path}: a pretraining run has no head to evaluate; run ssl-bio finetune on it first"
         )
     for key in recipe.flatten(wishes.overrides.values):
-        if not key.startswith(("evaluate.", "data.root", "data.missing", "model_name", "task_name")):
+        if not key.startswith(
+            (
+                "evaluate.",
+                "noise.dataset",
+                "noise.root",
+                "noise.target",
+                "data.root",
+                "data.missing",
+                "model_name",
+                "task_name",
+            )
+        ):
             raise RecipeError(f"--set {key}: evaluate does not train, so it would change nothing")
     plan = resolve.resolve([resolve.from_checkpoint(loaded.facts), wishes.overrides]).recipe
     data = sources.external(data_name, plan, data_root(plan.data.root)) if data_name else sources.dataset(plan.data)
     if not data_name and data.info.fingerprint != loaded.facts.fingerprint:
         warn(f"dataset {data.info.name} was prepared anew since this run: fingerprint {data.info.fingerprint}")
     model = _load_network(loaded, plan)
-    judged = results.judge(model, run, loaded.facts, plan, data, device, external=bool(data_name))
+    judged = judging.judge(model, run, loaded.facts, plan, data, device, external=bool(data_name))
     results.show(judged, f"{run.path.name} on {data.info.name}, {plan.evaluate.split} ({judged.n} windows)")
     facts = loaded.facts.model_copy(update={"split": plan.evaluate.split})
     sheet.append(wishes.sheet, results.rows(facts, plan, data, judged, build.n_parameters(model), run))
@@ -145,7 +169,7 @@ def _finetune_study(wishes: Wishes, run: RunFolder, jobs: Sequence[Job], device:
         whole = jobs[0].resolved.recipe
         run.write_text(RECIPE_FILE, recipe.to_toml(whole.model_copy(update={"data": data_of_fold(whole, -1)}), {}))
     done = [_finetune_one(wishes, job, device, with_row=False) for job in jobs]
-    judged = results.pooled([one.judged for one in done])
+    judged = judging.pooled([one.judged for one in done])
     facts = done[-1].facts.model_copy(
         update={
             "metrics": judged.figures,
@@ -210,7 +234,7 @@ def _finetune_one(wishes: Wishes, job: Job, device: torch.device, with_row: bool
     facts = facts.model_copy(
         update={"outcome": outcome, "origin": origin, "split": plan.evaluate.split, "grid": wishes.grid}
     )
-    judged = results.judge(model, run, facts, plan, data, device)
+    judged = judging.judge(model, run, facts, plan, data, device)
     facts = facts.model_copy(update={"metrics": judged.figures})
     n_parameters = build.n_parameters(model)
     # The row first: a crash between the two leaves a run to finish, never a result without its row.
@@ -220,16 +244,19 @@ def _finetune_one(wishes: Wishes, job: Job, device: torch.device, with_row: bool
     if isinstance(model, Forecaster):
         naive = judged.constants["seasonal naive"]
         report.draw_forecast(run, judged.targets, judged.answers, naive, form.sampling_rate)
+    elif isinstance(model, Denoiser):
+        report.draw_denoised(run, judged, form.sampling_rate)
     return Done(judged, facts, n_parameters)
 
 
-def _learn(
-    plan: Recipe, data: PreparedDataset, model: Predictor | Forecaster, outcome: Outcome, form: Form, place: Place
-) -> Learnt:
+def _learn(plan: Recipe, data: PreparedDataset, model: Network, outcome: Outcome, form: Form, place: Place) -> Learnt:
+    if isinstance(model, Denoiser):
+        assert isinstance(outcome, Signal)
+        return learn.denoiser(plan, data, model, outcome, form, place)
     if isinstance(model, Forecaster):
         assert isinstance(outcome, Series)
         return learn.forecaster(plan, data, model, outcome, form, place)
-    assert not isinstance(outcome, Series)
+    assert not isinstance(outcome, Series | Signal)
     frozen = plan.finetune.mode in ("linear-probe", "random-frozen")
     return (learn.linear_probe if frozen else learn.whole_network)(plan, data, model, Asked(outcome, form), place)
 
@@ -238,11 +265,11 @@ def _judged_again(run: RunFolder, device: torch.device) -> Done:
     loaded = run.load()
     plan = resolve.resolve([resolve.from_checkpoint(loaded.facts)]).recipe
     model = _load_network(loaded, plan)
-    judged = results.judge(model, run, loaded.facts, plan, sources.dataset(plan.data), device)
+    judged = judging.judge(model, run, loaded.facts, plan, sources.dataset(plan.data), device)
     return Done(judged, loaded.facts, build.n_parameters(model))
 
 
-def _load_network(loaded: Checkpoint, plan: Recipe) -> Predictor | Forecaster:
+def _load_network(loaded: Checkpoint, plan: Recipe) -> Network:
     facts = loaded.facts
     if facts.outcome is None:
         raise CheckpointError(f"{loaded.path}: its header does not say what it answers; finetune again")
@@ -324,7 +351,8 @@ def _say_form(form: Form, data: PreparedDataset, anew: Sequence[str], plan: Reci
     if form.sampling_rate != data.info.sampling_rate:
         note(f"signals are resampled to {form.sampling_rate:g} Hz, the checkpoint's rate")
     if form.window < form.length:
-        note(f"the network sees {form.window} of {form.length} samples: drawn in training, averaged in evaluation")
+        then = "pieced together" if plan.finetune.task == "denoise" else "averaged"
+        note(f"the network sees {form.window} of {form.length} samples: drawn in training, {then} in evaluation")
     for line in anew:
         warn(f"starts anew: {line}")
     counts = {split: len(rows) for split, rows in data.splits[plan.data.validation].items()}

@@ -10,20 +10,23 @@ import numpy as np
 import torch
 from torch import nn
 
-from ssl_bio import build, probe, results, samples
+from ssl_bio import build, denoising, judging, mixtures, probe, samples, sources
 from ssl_bio.checkpoint import RunFolder
+from ssl_bio.data.mixing import Mixed
 from ssl_bio.data.store import PreparedDataset, Rows
 from ssl_bio.data.transforms import even_crops
 from ssl_bio.data.view import Batches, Features
 from ssl_bio.errors import RecipeError
 from ssl_bio.forecasts import forecast
+from ssl_bio.models.denoiser import Denoiser
 from ssl_bio.models.forecaster import Forecaster
 from ssl_bio.models.heads import Predictor
-from ssl_bio.outcome import OfWindow, Series, Values
+from ssl_bio.outcome import OfWindow, Series, Signal, Values
+from ssl_bio.pretexts import VQVAETask
 from ssl_bio.samples import Form
 from ssl_bio.schema import FinetuneSection, PretrainSection, Recipe
-from ssl_bio.tasks import Task, VQVAETask
-from ssl_bio.terminal import warn
+from ssl_bio.tasks import Task
+from ssl_bio.terminal import note, warn
 from ssl_bio.train import Fitted, History, Settings, Validate, fit
 
 Figures = Mapping[str, float]
@@ -137,6 +140,43 @@ def forecaster(
     return Learnt(fitted, settings.selected_on, len(rows))
 
 
+def denoiser(plan: Recipe, data: PreparedDataset, model: Denoiser, outcome: Signal, form: Form, place: Place) -> Learnt:
+    """Train on crops of clean signals with noise laid over them: as many an epoch as cover each window once."""
+    settings, selected_on = plan.finetune, plan.finetune.selected_on
+    rows = samples.training_rows(data, plan, settings.fit_on)
+    shown = data.with_channels(settings.draw_channels)
+    view = mixtures.clean_view(shown, plan, np.repeat(rows, max(1, form.length // form.window)), form)
+    batches = Batches(
+        view,
+        settings.batch_size,
+        settings.augment,
+        settings.augment_strength,
+        draw_channel=bool(settings.draw_channels),
+        window=form.window,
+        weights=samples.drawing_weights(data, plan, view.rows),
+    )
+    source, noise = sources.noise(plan), None
+    if source:
+        if source.info.sampling_rate != form.sampling_rate:
+            note(f"noise of {source.info.name} is resampled to {form.sampling_rate:g} Hz")
+        noise = mixtures.noise_for(source, plan, settings.fit_on, form, plan.noise.types, form.window)
+    validate = None
+    if selected_on != "last":
+        held_out = judging.judged_rows(data, plan, selected_on)
+
+        def validate(_: nn.Module, history: History) -> dict[str, float]:
+            found = judging.denoised(
+                model, outcome, data, plan, held_out, selected_on, form, place.device, validating=True
+            )
+            figures = outcome.figures(found.noisy, found.answers[denoising.OURS])
+            return {f"{selected_on}_{name}": value for name, value in figures.items()}
+
+    task = build.denoise_task(plan, model, outcome)
+    mixed = Mixed(batches, noise)
+    fitted = fit(task, mixed, _finetune_loop(plan), place.run, place.device, validate, place.resume, place.identity)
+    return Learnt(fitted, selected_on, len(rows))
+
+
 def linear_probe(plan: Recipe, data: PreparedDataset, model: Predictor, asked: Asked, place: Place) -> Learnt:
     """Fit a head on frozen features, and prove that the backbone stayed as it was."""
     settings, selected_on = plan.finetune, plan.finetune.selected_on
@@ -206,7 +246,7 @@ def _judging(
     """Figures of a split after each epoch."""
 
     def validate(model: nn.Module, history: History) -> dict[str, float]:
-        figures = results.figures_of(cast(Predictor, model), outcome, batches, device, paces)
+        figures = judging.figures_of(cast(Predictor, model), outcome, batches, device, paces)
         return {f"{split}_{name}": value for name, value in figures.items()}
 
     return validate
@@ -263,8 +303,8 @@ def _probing(plan: Recipe, data: PreparedDataset, backbone: nn.Module, device: t
     every, last = max(1, plan.pretrain.probe_every), plan.pretrain.epochs
     rows = {split: samples.labelled_rows(data, plan, split) for split in ("train", "val")}
     outcome = samples.outcome(data, plan, rows["train"])
-    if isinstance(outcome, Series):
-        raise RecipeError('finetune.task "forecast": a probe during pretraining asks something of windows')
+    if isinstance(outcome, Series | Signal):
+        raise RecipeError(f"finetune.task {plan.finetune.task!r}: a probe during pretraining asks something of windows")
     form = samples.form(plan, data.info)
     column = PROBE_COLUMNS[outcome.columns[0]]
     pooling = [kind for kind in plan.finetune.pooling if kind != "attention"] or ["mean"]
@@ -279,7 +319,7 @@ def _probing(plan: Recipe, data: PreparedDataset, backbone: nn.Module, device: t
         train, val = (_features(plan, data, rows[split], model, form, device) for split in ("train", "val"))
         probe.standardise(model, train.values)
         _solve(plan, model, outcome, train)
-        figures = results.figures_of(model, outcome, Batches(val, plan.evaluate.batch_size), device)
+        figures = judging.figures_of(model, outcome, Batches(val, plan.evaluate.batch_size), device)
         return {column: figures[outcome.columns[0]]}
 
     return validate

@@ -83,6 +83,11 @@ def confusion(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) ->
     return np.asarray(counts, np.int64)
 
 
+def f1_of_counts(hits: float, extra: float, missed: float) -> float:
+    """F1 of events found where they are, where none is, and not found; 0 where there are none of any kind."""
+    return 2 * hits / max(2 * hits + extra + missed, 1)
+
+
 def ndcg(scores: Tensor, targets: Tensor, k: int = 10) -> Tensor:
     """NDCG@k with one relevant item: scores `(n, n_items)`, targets `(n,)` -> a scalar.
 

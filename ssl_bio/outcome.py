@@ -1,4 +1,4 @@
-"""What is asked of a window: one class, any of several labels, values, or how it goes on.
+"""What is asked of a window: one class, any of several labels, values, how it goes on, or what it is without noise.
 
 An outcome knows its loss, how a network's outputs become answers (probabilities, or values in the target's
 unit), and which figures judge them. It is stored with the weights, so a run says itself what its outputs mean.
@@ -213,8 +213,58 @@ class Series(_Base):
         }
 
 
+class Cell(BaseModel):
+    """What signals are judged under: a type of noise at a level, or (`unit` empty) noise they were recorded with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    noise: str
+    level: float = 0.0
+    unit: Literal["dB", "x", ""] = "dB"
+
+    @property
+    def label(self) -> str:
+        """ "ma -5 dB", "motor x0.5"."""
+        level = {"dB": f" {self.level:g} dB", "x": f" x{self.level:g}", "": ""}[self.unit]
+        return self.noise + level
+
+
+#: Of a window: variance of the clean signal, mean squared error, correlation with it, the loss that was learnt; of its
+#: beats how many were found, found where none is, and missed. NaN where there is nothing to say.
+STATISTICS = ("power", "error", "correlation", "loss", "hits", "extra", "missed")
+
+
+class Signal(_Base):
+    """The signal without its noise, at each of `cells`. Targets say how the noisy signals fare, answers how the cleaned
+    ones do: the `STATISTICS` of each, `(n, n_cells, n_statistics)`."""
+
+    kind: Literal["signal"] = "signal"
+    unit: str
+    learnt: tuple[str, ...]  # types of noise that training showed
+    error: str  # the loss
+    peak_weight: float
+    cells: tuple[Cell, ...] = ()
+
+    columns: ClassVar = ("snr_gain", "RMSE", "correlation", "beat_F1", "beat_F1_noisy")
+
+    def figures(self, targets: NDArray[Any], answers: Answers) -> dict[str, float]:
+        """SNR gain in dB (mean over windows and cells), RMSE in the signal's unit, correlation, F1 of beats before and
+        after, where beats are known; the loss is the one that was learnt."""
+        power, error, correlation, loss, *beats = np.moveaxis(answers, -1, 0)
+        known = (power > 0) & (targets[..., 1] > 0)
+        gain = 10 * np.log10(targets[..., 1][known] / np.maximum(error[known], 1e-12))
+        figures = {"loss": float(loss.mean()), "RMSE": float(np.sqrt(error.mean()))}
+        if known.any():
+            figures |= {"snr_gain": float(gain.mean()), "correlation": float(correlation[known].mean())}
+        if np.isfinite(beats[0]).any():
+            figures["beat_F1"] = metrics.f1_of_counts(*(float(np.nansum(part)) for part in beats))
+            before = np.moveaxis(targets[..., 4:], -1, 0)
+            figures["beat_F1_noisy"] = metrics.f1_of_counts(*(float(np.nansum(part)) for part in before))
+        return figures
+
+
 OfWindow = Classes | Labels | Values
-Outcome = Annotated[OfWindow | Series, Field(discriminator="kind")]
+Outcome = Annotated[OfWindow | Series | Signal, Field(discriminator="kind")]
 
 
 def season(series: NDArray[np.floating], most: int) -> int:

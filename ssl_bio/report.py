@@ -1,6 +1,6 @@
 """Figures for the run folder, where people would rather look than read. Needs the extra `figures`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,10 @@ from ssl_bio import samples
 from ssl_bio.checkpoint import RunFolder
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.data.view import Batches
+from ssl_bio.denoising import Example
+from ssl_bio.judging import Judged
 from ssl_bio.models.vqvae import VQVAE
-from ssl_bio.outcome import Answers
+from ssl_bio.outcome import Answers, Cell, Signal
 from ssl_bio.schema import Recipe
 from ssl_bio.terminal import note, progress
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _N_SHOWN = 4
+_SECONDS_SHOWN = 6.0
 
 
 @torch.no_grad()
@@ -71,6 +74,18 @@ def draw_forecast(run: RunFolder, targets: Answers, answers: Answers, naive: Ans
     _write(run, {"forecast.png": figure})
 
 
+def draw_denoised(run: RunFolder, judged: Judged, sampling_rate: float) -> None:
+    """Write what a few seconds of the first window look like before and after, and the SNR gain against the level of
+    each type of noise, beside the classical answer."""
+    if not _can_draw():
+        return
+    figures = {"denoise.png": _before_and_after(judged.examples, sampling_rate)}
+    assert isinstance(judged.outcome, Signal)
+    if all(cell.unit for cell in judged.outcome.cells):
+        figures["gain.png"] = _gains(judged, judged.outcome.cells)
+    _write(run, figures)
+
+
 def _can_draw() -> bool:
     try:
         from matplotlib.figure import Figure  # noqa: F401  # only whether it is there
@@ -84,6 +99,49 @@ def _write(run: RunFolder, figures: Mapping[str, "Figure"]) -> None:
     for name, figure in figures.items():
         run.write_figure(name, partial(figure.savefig, dpi=120, format="png"))
     note(f"figures in {run.path / 'figures'}")
+
+
+def _before_and_after(examples: Sequence[Example], sampling_rate: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    chosen = [examples[int(index)] for index in np.unique(np.linspace(0, len(examples) - 1, _N_SHOWN).round())]
+    figure = Figure(figsize=(9, 2.1 * len(chosen)), layout="constrained")
+    n = round(_SECONDS_SHOWN * sampling_rate)
+    for axes, example in zip(np.atleast_1d(figure.subplots(len(chosen), sharex=True)), chosen, strict=True):
+        middle = max(0, len(example.clean) // 2 - n // 2)
+        part = slice(middle, middle + n)
+        time = np.arange(len(example.clean[part])) / sampling_rate
+        axes.plot(time, example.noisy[part], color="0.8", linewidth=0.8, label="noisy")
+        axes.plot(time, example.clean[part], color="0.3", linewidth=1.4, label="clean")
+        for name, colour in (("classical", "tab:blue"), ("ours", "tab:red")):
+            if name in example.answers:
+                axes.plot(time, example.answers[name][part], color=colour, linewidth=0.9, label=name)
+        axes.set_title(example.cell.label, fontsize=8, loc="right")
+        axes.margins(x=0)
+    figure.axes[0].legend(loc="upper left", fontsize=8, ncols=4)
+    figure.axes[-1].set_xlabel("time in s (first window, first channel)")
+    return figure
+
+
+def _gains(judged: Judged, cells: Sequence[Cell]) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    parts = [judged.of_cell(index) for index in range(len(cells))]
+    for index, noise in enumerate(dict.fromkeys(cell.noise for cell in cells)):
+        chosen = [part for part, cell in zip(parts, cells, strict=True) if cell.noise == noise]
+        levels = [cell.level for cell in cells if cell.noise == noise]
+        ours = [part.figures.get("snr_gain", np.nan) for part in chosen]
+        axes.plot(levels, ours, marker="o", color=f"C{index}", label=f"{noise}, ours")
+        if "classical" in judged.constants:
+            theirs = [part.beside["classical"].get("snr_gain", np.nan) for part in chosen]
+            axes.plot(levels, theirs, marker="x", linestyle=":", color=f"C{index}", label=f"{noise}, classical")
+    unit = "dB" if cells[0].unit == "dB" else "times as recorded"
+    axes.set(xlabel=f"noise, {'signal over noise in ' if unit == 'dB' else ''}{unit}", ylabel="SNR gain in dB")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+    return figure
 
 
 def _reconstructions(

@@ -39,6 +39,7 @@ _ARCHITECTURE = (
     "model.encoder",
     "model.width",
     "model.stride",
+    "model.bottleneck_layers",
     "model.bridge",
     "model.batch_norm",
     "model.s4d.d_state",
@@ -121,10 +122,12 @@ def with_dataset(resolved: Resolved, info: DatasetInfo) -> Resolved:
             f"data.validation: dataset {info.name} has no split scheme {resolved.recipe.data.validation!r}; "
             f"it has {', '.join(info.schemes)}"
         )
-    if target or resolved.recipe.finetune.task == "forecast":  # a series is its own target
+    if target or resolved.recipe.finetune.task in ("forecast", "denoise"):  # signals are their own target
         return resolved
     if not info.targets:
-        raise DataError(f"dataset {info.name} has no targets: it can serve to pretrain and to forecast, no more")
+        raise DataError(
+            f"dataset {info.name} has no targets: it can serve to pretrain, to forecast and to denoise, no more"
+        )
     filled = resolved.recipe.data.model_copy(update={"target": next(iter(info.targets))})
     return Resolved(resolved.recipe.model_copy(update={"data": filled}), {**resolved.origins, "data.target": DATASET})
 

@@ -1,187 +1,33 @@
-"""Judging a finetuned run: predictions, figures, the table a person reads and the row a lab shares."""
+"""What people see of a judged run: tables, comparisons, and the rows a lab shares."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import ssl_bio
-from ssl_bio import build, metrics, samples
+from ssl_bio import metrics
 from ssl_bio.checkpoint import METRICS_FILE, Facts, RunFolder, now, read_metrics
 from ssl_bio.data.store import DatasetInfo, PreparedDataset
-from ssl_bio.data.transforms import even_crops, played
-from ssl_bio.data.view import Batches, Features
-from ssl_bio.errors import DataError
-from ssl_bio.forecasts import forecast
-from ssl_bio.models.forecaster import Forecaster
-from ssl_bio.models.heads import Predictor
-from ssl_bio.outcome import Answers, Classes, Labels, OfWindow, Outcome, Series, Values
+from ssl_bio.judging import Judged
+from ssl_bio.outcome import Classes, Labels, Outcome, Series, Signal, Values
 from ssl_bio.schema import Recipe
 from ssl_bio.sheet import METRIC_COLUMNS, figure
-from ssl_bio.terminal import note, progress, table, warn
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A finetuned run's answers on one split."""
-
-    outcome: Outcome
-    targets: NDArray[Any]  # (n,) codes, or (n, n_outputs)
-    answers: Answers  # (n, n_outputs)
-    constants: Mapping[str, Answers]  # what constants of the training windows answer
-
-    @property
-    def n(self) -> int:
-        """How many windows."""
-        return len(self.targets)
-
-    @cached_property
-    def figures(self) -> dict[str, float]:
-        """The metric columns."""
-        return _columns_of(self.outcome, self.targets, self.answers)
-
-    @cached_property
-    def beside(self) -> dict[str, dict[str, float]]:
-        """The same of the constants."""
-        return {name: _columns_of(self.outcome, self.targets, each) for name, each in self.constants.items()}
-
-    def of_output(self, index: int) -> "Judged":
-        """One value alone."""
-        assert isinstance(self.outcome, Values)
-        part = slice(index, index + 1)
-        names = {key: getattr(self.outcome, key)[part] for key in ("names", "units", "mean", "std", "median", "bins")}
-        constants = {name: each[:, part] for name, each in self.constants.items()}
-        outcome = self.outcome.model_copy(update=names)
-        return Judged(outcome, self.targets[:, part], self.answers[:, part], constants)
-
-
-def pooled(parts: Sequence[Judged]) -> Judged:
-    """Answers of several folds as one: every window is answered by the network that did not learn from its person."""
-    first = parts[0]
-    constants = {name: np.concatenate([part.constants[name] for part in parts]) for name in first.constants}
-    return Judged(
-        first.outcome,
-        np.concatenate([part.targets for part in parts]),
-        np.concatenate([part.answers for part in parts]),
-        constants,
-    )
-
-
-@torch.no_grad()
-def predict(
-    model: Predictor, outcome: OfWindow, batches: Batches, device: torch.device, paces: Sequence[float] = (1.0,)
-) -> tuple[Answers, NDArray[Any]]:
-    """Answers `(n, n_outputs)` and targets of all batches, in order. A window longer than the network's is answered by
-    the mean over crops that cover it evenly; rates by the mean over `paces` at which the window is played."""
-    training = model.training
-    model.to(device).eval()
-    of_features = isinstance(batches.source, Features)
-    answers, targets = [], []
-    with progress("predict", len(batches)) as tick:
-        for step, batch in enumerate(batches.ordered(), 1):
-            if of_features:
-                found = [outcome.answers(model.answer(torch.from_numpy(batch.inputs).to(device)))]
-            else:
-                found = []
-                for part in even_crops(batch.inputs, model.window or batch.inputs.shape[-1]):
-                    for pace in paces:
-                        shown = part if pace == 1 else played(part, np.full((len(part), 1), pace))
-                        found.append(outcome.answers(model(torch.from_numpy(shown).to(device))) / pace)
-            answers.append(torch.stack(found).mean(dim=0).cpu().numpy())
-            targets.append(np.asarray(batch.targets))
-            tick(step)
-    model.train(training)
-    return np.concatenate(answers), np.concatenate(targets)
-
-
-def figures_of(
-    model: Predictor, outcome: OfWindow, batches: Batches, device: torch.device, paces: Sequence[float] = (1.0,)
-) -> dict[str, float]:
-    """The metric columns, and the loss as `loss`."""
-    answers, targets = predict(model, outcome, batches, device, paces)
-    return outcome.figures(targets, answers)
-
-
-def judge(
-    model: Predictor | Forecaster,
-    run: RunFolder,
-    facts: Facts,
-    plan: Recipe,
-    data: PreparedDataset,
-    device: torch.device,
-    external: bool = False,
-) -> Judged:
-    """Predict the recipe's split, write `predictions*.npz` and compute the figures. Windows whose target is not known
-    are left out.
-
-    An external dataset is judged on its own split of that name if it has one under its first scheme. Its
-    labels are matched by name.
-
-    Raises DataError when its labels are not the run's.
-    """
-    outcome = facts.outcome
-    assert outcome is not None
-    if external:
-        plan = with_scheme(plan, next(iter(data.info.schemes)))
-        _check_same_question(data.info, plan, outcome)
-    rows = samples.labelled_rows(data, plan, plan.evaluate.split)
-    build.check_channels(facts, data.info)
-    view = samples.view(data, plan, rows, samples.form_of(facts))
-    batches = Batches(view, plan.evaluate.batch_size)
-    suffix = "" if plan.evaluate.split == "test" and not external else f"-{data.info.name}-{plan.evaluate.split}"
-    whose = {"row": rows, "subject": data.subjects[rows]}
-    if isinstance(model, Forecaster):
-        assert isinstance(outcome, Series)
-        found = forecast(model, outcome, batches, device, plan.evaluate.horizon)
-        free, one_step = found.answers.astype(np.float32).swapaxes(0, 1)
-        arrays = {"target": found.targets, "free_running": free, "one_step": one_step}
-        run.write_arrays(f"predictions{suffix}.npz", {**whose, **arrays})
-        return Judged(outcome, found.targets, found.answers, found.naive)
-    assert not isinstance(outcome, Series)
-    answers, targets = predict(model, outcome, batches, device, plan.evaluate.paces)
-    if external and not isinstance(outcome, Values):
-        targets = _recoded(targets, data.info.targets[plan.data.target].classes, outcome, data.info.name)
-    run.write_arrays(
-        f"predictions{suffix}.npz",
-        {
-            **whose,
-            "target": targets,
-            "value" if isinstance(outcome, Values) else "probability": answers.astype(np.float32),
-            "classes": np.array(outcome.names),
-        },
-    )
-    return Judged(outcome, targets, answers, outcome.constants(len(rows)))
-
-
-def _check_same_question(info: DatasetInfo, plan: Recipe, outcome: Outcome) -> None:
-    """Raise DataError when another dataset's target of the same name is of another kind or in another unit."""
-    if isinstance(outcome, Series):
-        return  # a series is its own target
-    kind = {"class": "classes", "labels": "labels", "value": "values"}[samples.target_kind(info, plan)]
-    units = [info.targets[name].unit for name in samples.target_names(plan)]
-    if kind != outcome.kind or (isinstance(outcome, Values) and units != list(outcome.units)):
-        ours = f"{outcome.kind} in {', '.join(outcome.units)}" if isinstance(outcome, Values) else outcome.kind
-        raise DataError(
-            f"dataset {info.name}: its {plan.data.target!r} holds {kind} {', '.join(units)}".rstrip()
-            + f", and this run answers {ours}: choose another --data"
-        )
-
-
-def with_scheme(plan: Recipe, scheme: str) -> Recipe:
-    """The recipe under another split scheme."""
-    return plan.model_copy(update={"data": plan.data.model_copy(update={"validation": scheme})})
+from ssl_bio.terminal import note, table, warn
 
 
 def rows(
     facts: Facts, plan: Recipe, data: PreparedDataset, judged: Judged, n_parameters: int, run: RunFolder
 ) -> list[dict[str, object]]:
-    """The sheet's rows: one, or one for each of several values."""
+    """The sheet's rows: one, or one for each of several values, or for each type of noise at each level."""
     outcome = judged.outcome
+    if isinstance(outcome, Signal):
+        base = plan.task_name or f"{plan.data.dataset}_denoise"
+        names = [f"{base}_{cell.label.replace(' ', '_')}" for cell in outcome.cells]
+        return [
+            _row(name, facts, plan, data, judged.of_cell(index), n_parameters, run) for index, name in enumerate(names)
+        ]
     if not isinstance(outcome, Values) or len(outcome.names) == 1:
         name = plan.task_name or f"{plan.data.dataset}_{plan.data.target}"
         return [_row(name, facts, plan, data, judged, n_parameters, run)]
@@ -207,6 +53,7 @@ def _row(
         "task_name": task_name,
         **judged.figures,
         "MAE_constant": judged.beside.get("always the mean", {}).get("MAE"),
+        "snr_gain_classical": judged.beside.get("classical", {}).get("snr_gain"),
         "mode": settings.mode,
         "lr": settings.lr if facts.epochs else None,
         "backbone_lr": {"full": settings.backbone_lr, "scratch": settings.lr}.get(settings.mode),
@@ -234,7 +81,7 @@ def _row(
 
 def loss_name(outcome: Outcome) -> str:
     """What was minimised."""
-    if isinstance(outcome, Values | Series):
+    if isinstance(outcome, Values | Series | Signal):
         return outcome.error
     return "cross-entropy" if isinstance(outcome, Classes) else "binary-cross-entropy"
 
@@ -248,7 +95,9 @@ def show(judged: Judged, title: str) -> None:
         for name, value in judged.figures.items()
     ]
     table(title, ["metric", "value", *(name for name, _ in beside)], figures)
-    if isinstance(outcome, Classes):
+    if isinstance(outcome, Signal):
+        show_cells([judged])
+    elif isinstance(outcome, Classes):
         counts = metrics.confusion(judged.targets, judged.answers)
         cells = [[name, *(str(count) for count in row)] for name, row in zip(outcome.names, counts, strict=True)]
         table("true class (rows) against predicted", ["", *outcome.names], cells)
@@ -261,6 +110,37 @@ def show(judged: Judged, title: str) -> None:
             for name, unit, figures in zip(outcome.names, outcome.units, singles, strict=True)
         ]
         table("value by value", ["", *(column for column in outcome.columns if column in singles[0])], cells)
+
+
+def show_cells(judged: Sequence[Judged]) -> None:
+    """A denoiser's figures, a row for each type of noise at each level: mean ± std over seeds, beside the noisy signal
+    and the classical answer."""
+    outcome = judged[0].outcome
+    assert isinstance(outcome, Signal)
+    asked = {
+        "SNR gain in dB": ("snr_gain", ("classical",)),
+        "correlation": ("correlation", ("noisy",)),
+        "F1 of beats": ("beat_F1", ("noisy", "classical")),
+    }
+    known = {title: wanted for title, wanted in asked.items() if all(wanted[0] in one.figures for one in judged)}
+    rows = []
+    for index, cell in enumerate(outcome.cells):
+        parts = [one.of_cell(index) for one in judged]
+        row = [cell.label + ("" if cell.noise in (outcome.learnt or [cell.noise]) else " (not learnt)")]
+        for name, others in known.values():
+            values = np.array([part.figures.get(name, np.nan) for part in parts])
+            beside = [parts[0].beside[other].get(name, np.nan) for other in others if other in parts[0].beside]
+            row.append(" -> ".join([*(_short(name, value) for value in beside), _short(name, *values)]))
+        rows.append(row)
+    before = [f"{title}: " + ", ".join([*others, "ours"]) for title, (_, others) in known.items()]
+    table("noise by noise", ["", *before], rows)
+
+
+def _short(name: str, *values: float) -> str:
+    """Mean ± std with as many digits as these figures bear."""
+    digits = 1 if name == "snr_gain" else 3
+    spread = f" ± {np.std(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
 
 
 def _label_cells(judged: Judged) -> list[list[str]]:
@@ -283,6 +163,8 @@ def compare(plan: Recipe, seeds: Sequence[int], judged: Sequence[Judged], split:
     headings = [*(f"seed {seed}" for seed in seeds), "mean ± std"] if len(judged) > 1 else ["value"]
     title = f"{plan.name}, {plan.finetune.mode}, {split} ({judged[0].n} windows)"
     table(title, ["metric", *headings], rows)
+    if isinstance(judged[0].outcome, Signal):
+        show_cells(judged)
     others = judged[0].beside | _published(plan)
     if not others:
         return
@@ -359,25 +241,5 @@ FIRST_COLUMNS = {
     "labels": ("Accuracy", "F1_macro", "AUROC"),
     "values": ("MAE", "RMSE", "R2"),
     "series": Series.columns,
+    "signal": ("snr_gain", "correlation", "RMSE"),
 }
-
-
-def _columns_of(outcome: Outcome, targets: NDArray[Any], answers: Answers) -> dict[str, float]:
-    figures = outcome.figures(targets, answers)
-    return {name: value for name, value in figures.items() if name != "loss"}
-
-
-def _recoded(targets: NDArray[Any], theirs: Sequence[str], outcome: Outcome, name: str) -> NDArray[Any]:
-    """Another dataset's classes or labels in this run's order."""
-    unknown = [label for label in theirs if label not in outcome.names]
-    if unknown:
-        raise DataError(
-            f"dataset {name} has labels that this run does not know: {', '.join(unknown)}; "
-            f"it knows {', '.join(outcome.names)}"
-        )
-    place = np.array([outcome.names.index(label) for label in theirs])
-    if isinstance(outcome, Classes):
-        return np.asarray(place[targets])
-    recoded = np.zeros((len(targets), outcome.n_outputs), targets.dtype)
-    recoded[:, place] = targets
-    return recoded

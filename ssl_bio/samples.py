@@ -14,7 +14,7 @@ from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.transforms import channel_statistics
 from ssl_bio.data.view import View, check_missing, draw_labelled, draw_people, draw_share
 from ssl_bio.errors import DataError, RecipeError
-from ssl_bio.outcome import Classes, Labels, Outcome, Series, Values, season
+from ssl_bio.outcome import Classes, Labels, Outcome, Series, Signal, Values, season
 from ssl_bio.schema import Recipe
 
 _KIND_OF_TASK = {"classify": "class", "multilabel": "labels", "regress": "value"}
@@ -23,6 +23,7 @@ _LOSSES = {
     "labels": ("binary-cross-entropy",),
     "value": ("mse", "l1", "huber", "bins"),
     "series": ("mse", "l1"),
+    "signal": ("l1", "mse", "snr", "peak", "wavelet"),
 }
 _MOST_LEVELS = 256
 _SEASON_FROM = 64  # training series
@@ -58,13 +59,13 @@ def form_of(facts: Facts) -> Form:
 def view(data: PreparedDataset, plan: Recipe, rows: Rows, form: Form) -> View:
     """Rows of a dataset with the recipe's target and treatment."""
     check_missing(data, plan.data.missing)
-    asked = None if forecasts(plan) else targets(data, plan)[rows]
+    asked = None if own_target(plan) else targets(data, plan)[rows]
     return View(data, rows, asked, plan.data.missing, form.sampling_rate, form.length)
 
 
-def forecasts(plan: Recipe) -> bool:
-    """Whether the recipe asks how series go on, which are then their own targets."""
-    return plan.finetune.task == "forecast"
+def own_target(plan: Recipe) -> bool:
+    """Whether signals are their own target: the recipe asks how they go on, or what they are without noise."""
+    return plan.finetune.task in ("forecast", "denoise")
 
 
 def track(data: PreparedDataset, plan: Recipe, rows: Rows, form: Form) -> Track:
@@ -123,10 +124,43 @@ def labelled_rows(data: PreparedDataset, plan: Recipe, split: str) -> Rows:
 def known_rows(data: PreparedDataset, plan: Recipe, split: str) -> Rows:
     """Rows of a split whose target is known; perhaps none."""
     rows = _union(data, plan, split)
-    if forecasts(plan):
-        return rows
+    if own_target(plan):
+        target = noise_target(data.info, plan)
+        return rows_of_class(data, target, plan.noise.clean, rows) if plan.noise.clean else rows
     values = targets(data, plan)[rows]
     return rows[np.isfinite(values).all(axis=1)] if values.dtype.kind == "f" else rows
+
+
+def spread(rows: Rows, subjects: NDArray[np.str_], most: int) -> Rows:
+    """At most so many rows of each subject, evenly spaced; 0: all."""
+    if not most:
+        return rows
+    groups = [rows[subjects[rows] == who] for who in np.unique(subjects[rows])]
+    chosen = [group[np.linspace(0, len(group) - 1, most + 2)[1:-1].round().astype(int)] for group in groups]
+    return np.unique(np.concatenate(chosen))
+
+
+def noise_target(info: DatasetInfo, plan: Recipe) -> str:
+    """The target whose classes are types of noise; empty where the dataset has none.
+
+    Raises DataError when the recipe names one that is not there or holds no classes.
+    """
+    classes = [name for name, target in info.targets.items() if target.kind == "class"]
+    wanted = plan.noise.target
+    if wanted and wanted not in classes:
+        raise DataError(
+            f"noise.target: dataset {info.name} has no classes {wanted!r}; it has {', '.join(classes) or 'none'}"
+        )
+    return wanted or (classes[0] if classes else "")
+
+
+def rows_of_class(data: PreparedDataset, target: str, name: str, rows: Rows) -> Rows:
+    """Those of the rows that are of a class. Raises DataError when there is no such class."""
+    classes = data.info.targets[target].classes if target else ()
+    if name not in classes:
+        raise DataError(f"dataset {data.info.name} has no class {name!r} in {target!r}; it has {', '.join(classes)}")
+    chosen: Rows = rows[np.asarray(data.targets[target])[rows] == classes.index(name)]
+    return chosen
 
 
 def target_names(plan: Recipe) -> list[str]:
@@ -147,13 +181,13 @@ def targets(data: PreparedDataset, plan: Recipe) -> NDArray[Any]:
 
 
 def target_kind(info: DatasetInfo, plan: Recipe) -> str:
-    """What the recipe's target holds: "class", "labels" or "value"; or "series", which need none.
+    """What the recipe's target holds: "class", "labels" or "value"; or "series" or "signal", which need none.
 
     Raises DataError for a target that is not there, cannot be learnt, or does not go with the task.
     """
     names, task = target_names(plan), plan.finetune.task
-    if forecasts(plan):
-        return "series"
+    if own_target(plan):
+        return {"forecast": "series", "denoise": "signal"}[task]
     for name in names:
         if name not in info.targets:
             raise DataError(
@@ -182,13 +216,22 @@ def outcome(data: PreparedDataset, plan: Recipe, rows: Rows) -> Outcome:
     Raises RecipeError for a loss that does not go with the target.
     """
     settings, kind, names = plan.finetune, target_kind(data.info, plan), target_names(plan)
-    if settings.loss != "auto" and settings.loss not in _LOSSES[kind]:
+    terms = settings.loss.split("+") if kind == "signal" else [settings.loss]
+    if settings.loss != "auto" and not set(terms) <= set(_LOSSES[kind]):
         raise RecipeError(
             f"finetune.loss {settings.loss!r} does not go with the {_plural(kind)} of {plan.data.target!r}: "
             f"choose {' or '.join(_LOSSES[kind])}"
         )
     if kind == "series":
         return _series(data, plan, rows)
+    if kind == "signal":
+        return Signal(
+            names=data.info.channels,
+            unit=data.info.unit,
+            learnt=tuple(plan.noise.types),
+            error="l1" if settings.loss == "auto" else settings.loss,
+            peak_weight=settings.peak_weight,
+        )
     info = data.info.targets[names[0]]
     values = targets(data, plan)[rows]
     if kind == "labels":
@@ -276,7 +319,7 @@ def drawing_weights(data: PreparedDataset, plan: Recipe, rows: Rows) -> NDArray[
         return None
     if plan.finetune.balance_by == "subject":
         codes = np.unique(data.subjects[rows], return_inverse=True)[1]
-    elif not forecasts(plan) and _is_class(data, plan):
+    elif not own_target(plan) and _is_class(data, plan):
         codes = targets(data, plan)[rows]
     else:
         raise RecipeError(

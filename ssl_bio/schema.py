@@ -11,6 +11,9 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# Of waveforms: one or several, summed.
+_TERM = r"(l1|mse|snr|peak|wavelet)"
+WaveformLoss = Annotated[str, Field(pattern=rf"^{_TERM}(\+{_TERM})+$")]
 # A name, or a name and its own strength: "stretch:0.5".
 Augmentation = Annotated[
     str, Field(pattern=r"^(rotate|scale|jitter|shift|reverse_time|flip|stretch|recolour|drop_channels)(:\d+(\.\d+)?)?$")
@@ -55,6 +58,21 @@ class DataSection(Section):
     synthetic: SyntheticSection = SyntheticSection()
 
 
+class NoiseSection(Section):
+    """What finetune.task "denoise" lays over clean signals."""
+
+    dataset: str = ""  # empty: none, for signals were recorded with noise, and data.target is the same without it
+    root: str = ""  # empty: where the signals' dataset lies
+    target: str = ""  # the classes that are types of noise; empty: the dataset's first classes
+    types: list[str] = []  # to learn from; empty: all
+    clean: str = ""  # the class of noise.target that is no noise but the clean signal, where one dataset holds both
+    level: Literal["snr", "gain"] = "snr"  # how loud: in dB, or times as it was recorded
+    between: Annotated[list[float], Field(min_length=2, max_length=2)] = [-10.0, 10.0]  # drawn evenly in training
+    shuffle: Literal["none", "samples", "phase"] = "none"
+    band: Annotated[list[Positive], Field(max_length=2)] = []  # Hz, from and to; empty: as recorded
+    ramp_epochs: Annotated[int, Field(ge=0)] = 0  # over which noise grows from nothing to its level
+
+
 class S4DSection(Section):
     """The state spaces of "vqvae"."""
 
@@ -87,7 +105,9 @@ class QuantizerSection(Section):
 class ModelSection(Section):
     """The network: its backbone and what the pretext task adds to it."""
 
-    kind: Literal["timemae", "convnet", "dilated", "vqvae", "lstm", "attention"] = "timemae"
+    kind: Literal[
+        "timemae", "convnet", "dilated", "vqvae", "lstm", "attention", "wave_unet", "pixel_shuffle", "diffusion"
+    ] = "timemae"
     d_model: Count = 64
     n_layers: Count = 8
     n_heads: Count = 4
@@ -100,11 +120,14 @@ class ModelSection(Section):
     decoder_layers: Count = 4
     vocab_size: Annotated[int, Field(ge=2)] = 192
     codewords: str = ""  # "timemae": a VQ-VAE's run folder, whose codes are the codewords; empty: a codebook of its own
-    width: Count = 32  # "vqvae": channels of the S4D blocks
-    stride: Count = 1  # "vqvae": samples to a step of the S4D blocks
+    width: Count = 32  # "vqvae": channels of the S4D blocks; networks that denoise: what every level adds
+    stride: Count = 1  # samples to a step of the first layers: of "vqvae", and of networks that denoise
     bridge: Literal["conv1d", "linear", "mlp"] = "conv1d"  # "vqvae": between the S4D blocks and tokens
     batch_norm: bool = True  # "vqvae": in the bridge
     coarse: Count = 1  # "vqvae": above 1 the decoder is hierarchical, one coarse code for so many tokens
+    # "wave_unet", "pixel_shuffle" and "diffusion", which denoise, n_layers levels deep:
+    bottleneck_layers: Annotated[int, Field(ge=0)] = 0  # transformer layers at the deepest level
+    sampling_steps: Count = 8  # "diffusion"
     # "lstm" and "attention", which forecast:
     time_steps: Annotated[int, Field(ge=2)] = 112  # samples that a forecast looks back on
     positions: Literal["none", "sinusoidal", "random", "rotary"] = "rotary"
@@ -119,7 +142,8 @@ class ModelSection(Section):
 class PretrainSection(Section):
     """The pretext task and its training."""
 
-    pretext: Literal["auto", "timemae", "contrast", "vqvae"] = "auto"  # "auto": the one of model.kind
+    # "auto": the one of model.kind; "reconstruct": that of networks that denoise, whose noise is then none
+    pretext: Literal["auto", "timemae", "contrast", "vqvae", "reconstruct"] = "auto"
     epochs: Count = 100
     batch_size: Count = 128
     lr: Positive = 1e-3
@@ -153,7 +177,8 @@ class PretrainSection(Section):
 class FinetuneSection(Section):
     """The downstream task and its training."""
 
-    task: Literal["auto", "classify", "multilabel", "regress", "forecast"] = "auto"  # "auto": what the target is
+    # "auto": what the target is
+    task: Literal["auto", "classify", "multilabel", "regress", "forecast", "denoise"] = "auto"
     mode: Literal["full", "linear-probe", "scratch", "random-frozen"] = "full"
     epochs: Count = 100
     batch_size: Count = 128
@@ -165,8 +190,14 @@ class FinetuneSection(Section):
     warmup_epochs: NonNegative = 0
     max_grad_norm: NonNegative = 0
     # "auto": cross-entropy for classes, binary-cross-entropy for labels, mse for values. "bins": cross-entropy of a
-    # value's place in a histogram, whose mean is the answer.
-    loss: Literal["auto", "cross-entropy", "binary-cross-entropy", "mse", "l1", "huber", "bins"] = "auto"
+    # value's place in a histogram, whose mean is the answer. "denoise": l1 (which is "auto"), mse, snr (the error in
+    # dB), peak (l1 weighted by height), wavelet (l1 of Morlet coefficients), or a sum such as "peak+wavelet".
+    loss: (
+        Literal["auto", "cross-entropy", "binary-cross-entropy", "mse", "l1", "huber", "bins", "snr", "peak", "wavelet"]
+        | WaveformLoss
+    ) = "auto"
+    peak_weight: NonNegative = 4.0  # of "peak": how much more the highest sample weighs than one at zero
+    peak_ramp_epochs: Annotated[int, Field(ge=0)] = 0  # over which that grows from nothing
     bins: Annotated[int, Field(ge=0, le=4096)] = 64  # of "bins"; 0: the values that training holds, as counts have it
     label_smoothing: Share = 0.0
     balance: NonNegative = 0.0  # windows are drawn by the rarity of their class to this power; 1: all classes alike
@@ -175,6 +206,7 @@ class FinetuneSection(Section):
     # not after the last one alone.
     dense: bool = False
     input_noise: NonNegative = 0.0  # "forecast": deviation of white noise on the history; the target is clean
+    draw_channels: list[str] = []  # "denoise": a training window shows one of these, at random, not data.channels
     mixup: NonNegative = 0.0  # parameter of the Beta distribution; 0: none
     augment: list[Augmentation] = []
     augment_strength: NonNegative = 1.0
@@ -207,6 +239,8 @@ class FinetuneSection(Section):
         "RMSE",
         "mse_batch",
         "mse_regressive",
+        "snr_gain",
+        "correlation",
     ] = "loss"
     patience: Annotated[int, Field(ge=0)] = 0  # epochs without improvement before stopping; 0: never stop
 
@@ -217,6 +251,12 @@ class EvaluateSection(Section):
     split: Literal["train", "val", "test"] = "test"
     paces: Annotated[list[Positive], Field(min_length=1)] = [1.0]  # a rate is the mean answer to windows played so fast
     horizon: Annotated[int, Field(ge=0)] = 0  # samples to forecast; 0: to the end of the series
+    # "denoise": every type of noise at each of these (dB, or factors under noise.level "gain")
+    levels: Annotated[list[float], Field(min_length=1)] = [-10.0, -5.0, 0.0, 5.0, 10.0]
+    noises: list[str] = []  # types to judge by, learnt or not; empty: all of the dataset's
+    per_subject: Annotated[int, Field(ge=0)] = 0  # at most so many windows of each person, evenly spaced; 0: all
+    # Hz, from and to, of the classical answer beside ours: band-pass, then wavelet soft threshold; empty: none
+    classical_band: Annotated[list[Positive], Field(max_length=2)] = [0.67, 30.0]
     batch_size: Count = 512
 
 
@@ -240,6 +280,7 @@ class Recipe(Section):
     model_name: str = ""  # for the sheet; empty: the recipe's name
     task_name: str = ""  # for the sheet; empty: dataset and target
     data: DataSection = DataSection()
+    noise: NoiseSection = NoiseSection()
     model: ModelSection = ModelSection()
     pretrain: PretrainSection = PretrainSection()
     finetune: FinetuneSection = FinetuneSection()

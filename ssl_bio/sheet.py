@@ -28,13 +28,29 @@ LAB_COLUMNS = (
     "R2",
     "RMSE",
 )
-METRIC_COLUMNS = (*LAB_COLUMNS[2:], "F1_macro", "MAE_constant", "mse_batch", "mse_regressive")
+METRIC_COLUMNS = (
+    *LAB_COLUMNS[2:],
+    "F1_macro",
+    "MAE_constant",
+    "mse_batch",
+    "mse_regressive",
+    "snr_gain",
+    "snr_gain_classical",
+    "correlation",
+    "beat_F1",
+    "beat_F1_noisy",
+)
 COLUMNS = (
     *LAB_COLUMNS,
     "F1_macro",
     "MAE_constant",  # of the training mean, predicted always
     "mse_batch",  # forecasts, each from the true samples before it
     "mse_regressive",  # forecasts that feed on themselves
+    "snr_gain",  # dB by which denoising brings the noise down
+    "snr_gain_classical",  # the same of a band-pass and wavelet thresholds
+    "correlation",  # of the cleaned signal with the clean one
+    "beat_F1",  # of beats found in the cleaned signal
+    "beat_F1_noisy",  # and before
     "mode",
     "lr",
     "backbone_lr",

@@ -5,7 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ssl_bio.data import archive, arrays, convert, ecg12, har, physionet, ppg, pressure, series, store, synthetic, ucr
+from ssl_bio.data import (
+    archive,
+    arrays,
+    convert,
+    ecg12,
+    har,
+    noises,
+    physionet,
+    ppg,
+    pressure,
+    series,
+    store,
+    synthetic,
+    ucr,
+)
 from ssl_bio.data.archive import Files
 from ssl_bio.data.convert import MAX_SKIPPED, Conversion
 from ssl_bio.data.store import PreparedDataset, ReadOptions
@@ -34,6 +48,7 @@ SOURCES: dict[str, Source] = {
     "har": Source(har.TITLE, har.read, har.URL, har.SHA256, har.HOMEPAGE),
     "mitdb": Source(physionet.MITDB_TITLE, physionet.read_mitdb, physionet.MITDB_URL, "", physionet.MITDB_HOMEPAGE),
     "cinc2017": Source(physionet.CINC_TITLE, physionet.read_cinc2017, physionet.CINC_URL, "", physionet.CINC_HOMEPAGE),
+    "nstdb": Source(noises.TITLE, noises.read_nstdb, noises.URL, "", noises.HOMEPAGE),
     "bidmc": Source(ppg.BIDMC_TITLE, ppg.read_bidmc, ppg.BIDMC_URL, "", ppg.BIDMC_HOMEPAGE),
     "dalia": Source(ppg.DALIA_TITLE, ppg.read_dalia, ppg.DALIA_URL, "", ppg.DALIA_HOMEPAGE),
     "uci_bp": Source(pressure.TITLE, pressure.read_uci_bp, pressure.URL, "", pressure.HOMEPAGE),
@@ -47,7 +62,7 @@ SOURCES: dict[str, Source] = {
 }
 
 #: Made when a recipe asks for them.
-EMBEDDED = {"synthetic": synthetic.TITLE, **series.TITLES}
+EMBEDDED = {"synthetic": synthetic.TITLE, **series.TITLES, noises.SIMULATED: noises.SIMULATED_TITLE}
 
 
 def read_options(section: DataSection) -> ReadOptions:
@@ -71,6 +86,20 @@ def dataset(section: DataSection) -> PreparedDataset:
     """
     data = _found(section).with_channels(section.channels)
     return data.with_folds(section.validation, section.folds, section.fold) if section.folds else data
+
+
+def noise(plan: Recipe) -> PreparedDataset | None:
+    """The dataset that a recipe's noise comes from, if it names one: the signals' own, cut as they are, or another one
+    as its publisher has it.
+
+    Raises DataError when it can be neither found nor had.
+    """
+    wanted, data = plan.noise, plan.data
+    if not wanted.dataset:
+        return None
+    if (wanted.dataset, wanted.root) == (data.dataset, ""):
+        return _found(data)
+    return _found(DataSection(dataset=wanted.dataset, root=wanted.root or data.root))
 
 
 def _found(section: DataSection) -> PreparedDataset:
@@ -157,7 +186,8 @@ def _embedded(root: Path, section: DataSection, name: str) -> PreparedDataset:
     size = section.synthetic
     if name == "synthetic" and size.windows_per_subject < 4:
         raise DataError("data.synthetic.windows_per_subject: four rhythms need at least 4 windows a person")
-    folder = root / f"{name}-v{series.VERSION}"
+    version = noises.SIMULATED_VERSION if name == noises.SIMULATED else series.VERSION
+    folder = root / f"{name}-v{version}"
     if name == "synthetic":
         folder = root / f"{name}-{size.n_subjects}x{size.windows_per_subject}-seed{size.seed}-v{synthetic.VERSION}"
     if store.is_prepared(folder):  # a shared root may be read-only
@@ -167,4 +197,4 @@ def _embedded(root: Path, section: DataSection, name: str) -> PreparedDataset:
             return store.open_dataset(folder)
         if name == "synthetic":
             return convert.write(folder, synthetic.generate(size.n_subjects, size.windows_per_subject, size.seed))
-        return convert.write(folder, series.generate(name))
+        return convert.write(folder, noises.simulate() if name == noises.SIMULATED else series.generate(name))

@@ -9,14 +9,11 @@ from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ssl_bio.metrics import codes_used, ndcg, perplexity
-from ssl_bio.models.contrast import MaskedContrast, Views
+from ssl_bio.models.denoiser import Denoiser
 from ssl_bio.models.forecaster import Forecaster, Reader
 from ssl_bio.models.heads import Predictor, stages
-from ssl_bio.models.timemae import Prediction, TimeMAE, hide
-from ssl_bio.models.vqvae import VQVAE, Reconstruction
+from ssl_bio.models.waveform_loss import waveform_loss
 from ssl_bio.optim import Group, groups_of
 from ssl_bio.outcome import OfWindow, Series
 
@@ -46,6 +43,10 @@ class Task(Protocol):
         """Who trains, at which rate."""
         ...
 
+    def begin_epoch(self, epoch: int) -> None:
+        """What changes with the epoch, counted from 0."""
+        ...
+
     def after_step(self) -> None:
         """What follows an optimiser step."""
         ...
@@ -55,172 +56,17 @@ class Task(Protocol):
         ...
 
 
-class TimeMAETask:
-    """Masked representation regression and masked codeword classification (TimeMAE, equations 5-8).
+class Steady:
+    """A task that stays as it is from epoch to epoch, and that nothing follows after a step."""
 
-    loss = alpha * MSE(prediction, target) + beta * CE(scores, codewords), with label smoothing in CE.
-    """
-
-    def __init__(
-        self,
-        model: TimeMAE,
-        lr: float,
-        mask_ratio: float,
-        momentum: float,
-        alpha: float,
-        beta: float,
-        label_smoothing: float = 0.0,
-        straight_through: bool = False,
-        mask_per_sample: bool = False,
-    ) -> None:
-        self.model = model
-        self.lr, self.mask_ratio, self.momentum = lr, mask_ratio, momentum
-        self.alpha, self.beta, self.label_smoothing = alpha, beta, label_smoothing
-        self.straight_through, self.mask_per_sample = straight_through, mask_per_sample
-
-    def step(self, inputs: Tensor, targets: Tensor | None = None) -> StepResult:
-        """Signals `(batch, n_channels, length)`; targets are not looked at."""
-        n_tokens = self.model.backbone.n_tokens
-        hidden = hide(n_tokens, self.mask_ratio, len(inputs), self.mask_per_sample).to(inputs.device)
-        prediction: Prediction = self.model(inputs, hidden)
-        scores = prediction.scores.flatten(0, 1)
-        codewords = prediction.codewords.flatten(0, 1)
-        if not self.straight_through:
-            codewords = codewords.detach()
-        mse = F.mse_loss(prediction.representation, prediction.target)
-        ce = F.cross_entropy(scores, codewords, label_smoothing=self.label_smoothing)
-        loss = self.alpha * mse + self.beta * ce
-        with torch.no_grad():
-            wanted = codewords.argmax(dim=1)
-            n = torch.tensor(float(len(inputs)))
-            sums = {
-                "windows": n,
-                "tokens": torch.tensor(float(len(wanted))),
-                "loss": loss.detach() * n,
-                "mse": mse.detach() * n,
-                "ce": ce.detach() * n,
-                "hits": (scores.argmax(dim=1) == wanted).sum(),
-                "ndcg10": ndcg(scores, wanted, k=10) * len(wanted),
-                "codeword_counts": codewords.sum(dim=0),
-            }
-        return StepResult(loss, sums)
-
-    def parameter_groups(self) -> list[Group]:
-        """Everything but the target encoder, at one rate."""
-        return groups_of("pretext", self.model, self.lr)
+    def begin_epoch(self, epoch: int) -> None:
+        """Nothing changes."""
 
     def after_step(self) -> None:
-        """Let the target encoder follow."""
-        self.model.update_target(self.momentum)
-
-    def figures(self, sums: Sums) -> dict[str, float]:
-        """loss, mse, ce, hits, hit_rate, ndcg10, perplexity."""
-        windows, tokens = float(sums["windows"]), float(sums["tokens"])
-        return {
-            **{name: float(sums[name]) / windows for name in ("loss", "mse", "ce")},
-            "hits": float(sums["hits"]),
-            "hit_rate": float(sums["hits"]) / tokens,
-            "ndcg10": float(sums["ndcg10"]) / tokens,
-            "perplexity": float(perplexity(sums["codeword_counts"])),
-        }
+        """Nothing follows."""
 
 
-class ContrastTask:
-    """Masked window contrast: InfoNCE between a masked window and another view of it."""
-
-    def __init__(
-        self, model: MaskedContrast, lr: float, mask_ratio: float, momentum: float, temperature: float
-    ) -> None:
-        self.model = model
-        self.lr, self.mask_ratio, self.momentum, self.temperature = lr, mask_ratio, momentum, temperature
-
-    def step(self, inputs: Tensor, targets: Tensor | None) -> StepResult:
-        """Signals `(batch, n_channels, length)`; `targets`: another view of each, of the same shape."""
-        assert targets is not None
-        hidden = hide(self.model.backbone.n_tokens, self.mask_ratio, len(inputs), per_sample=True)
-        views: Views = self.model(inputs, hidden.to(inputs.device), targets)
-        scores = views.masked @ views.partner.T / self.temperature
-        own = torch.arange(len(scores), device=scores.device)
-        loss = F.cross_entropy(scores, own)
-        n = torch.tensor(float(len(inputs)))
-        hits = (scores.detach().argmax(dim=1) == own).sum()
-        return StepResult(loss, {"windows": n, "loss": loss.detach() * n, "hits": hits})
-
-    def parameter_groups(self) -> list[Group]:
-        """Everything but the momentum copies, at one rate."""
-        return groups_of("pretext", self.model, self.lr)
-
-    def after_step(self) -> None:
-        """Let the momentum copies follow."""
-        self.model.update_target(self.momentum)
-
-    def figures(self, sums: Sums) -> dict[str, float]:
-        """loss and hit_rate, the share of windows whose own partner agrees most."""
-        windows = float(sums["windows"])
-        return {"loss": float(sums["loss"]) / windows, "hit_rate": float(sums["hits"]) / windows}
-
-
-class VQVAETask:
-    """Reconstruction through a codebook: loss = reconstruction error + weighted commitment (van den Oord et
-    al. 2017, equation 3, the codebook's own term replaced by moving averages).
-
-    `noise` and `mask_ratio` disturb the input in training alone; the target is always the clean signal.
-    """
-
-    def __init__(self, model: VQVAE, lr: float, reconstruction: str, noise: float, mask_ratio: float) -> None:
-        self.model = model
-        self.lr, self.reconstruction = lr, reconstruction
-        self.noise, self.mask_ratio = noise, mask_ratio
-
-    def step(self, inputs: Tensor, targets: Tensor | None = None) -> StepResult:
-        """Signals `(batch, n_channels, length)`; targets are not looked at."""
-        training = self.model.training
-        noise, mask_ratio = (self.noise, self.mask_ratio) if training else (0.0, 0.0)
-        found: Reconstruction = self.model(inputs, noise, mask_ratio)
-        mse = F.mse_loss(found.signals, found.target)
-        error = mse if self.reconstruction == "mse" else F.l1_loss(found.signals, found.target)
-        loss = error + found.commitment
-        n = torch.tensor(float(len(inputs)))
-        sums = {"windows": n, "loss": loss.detach() * n, "mse": mse.detach() * n}
-        if self.reconstruction == "l1":
-            sums["l1"] = error.detach() * n
-        if training:
-            sums["commitment"] = found.commitment.detach() * n
-        with torch.no_grad():
-            counts = [
-                quantizer.counts(codes) for quantizer, codes in zip(self.model.quantizers, found.codes, strict=True)
-            ]
-            sums["batch_perplexity"] = torch.cat([perplexity(count) for count in counts]).mean() * n
-            sums["batch_codes_used"] = torch.cat([codes_used(count) for count in counts]).mean() * n
-            for name, count in zip(_LEVELS[-len(counts) :], counts, strict=True):
-                sums[f"{name}counts"] = count
-        return StepResult(loss, sums)
-
-    def parameter_groups(self) -> list[Group]:
-        """Everything at one rate but the state spaces; codes move by their averages."""
-        return groups_of("pretext", self.model, self.lr)
-
-    def after_step(self) -> None:
-        """Nothing follows: the codebook moves within the forward pass."""
-
-    def figures(self, sums: Sums) -> dict[str, float]:
-        """loss, mse, commitment, perplexity and share of codes used: mean over batches, and over all codes at
-        once (mean over codebooks; those of coarse codes apart)."""
-        windows = float(sums["windows"])
-        means = ("loss", "mse", "l1", "commitment", "batch_perplexity", "batch_codes_used")
-        figures = {name: float(sums[name]) / windows for name in means if name in sums}
-        for level in _LEVELS:
-            if f"{level}counts" in sums:
-                counts = sums[f"{level}counts"]
-                figures[f"{level}perplexity"] = float(perplexity(counts).mean())
-                figures[f"{level}codes_used"] = float(codes_used(counts).mean())
-        return figures
-
-
-_LEVELS = ("coarse_", "")  # names of a VQ-VAE's quantizers, the last one always there
-
-
-class DownstreamTask:
+class DownstreamTask(Steady):
     """A predictor that learns an outcome, optionally with mixup (Zhang et al. 2018).
 
     `frozen_features=True` takes pooled features in place of signals and trains the head alone. Below 1,
@@ -293,15 +139,12 @@ class DownstreamTask:
             groups += [group._replace(begins=begins) for group in groups_of(f"backbone_{distance}", stage, lr)]
         return [group for group in groups if group.parameters]
 
-    def after_step(self) -> None:
-        """Nothing follows."""
-
     def figures(self, sums: Sums) -> dict[str, float]:
         """loss."""
         return {"loss": float(sums["loss"]) / float(sums["windows"])}
 
 
-class ForecastTask:
+class ForecastTask(Steady):
     """The next sample of a series from the ones before it: after every sample (`dense`), or after the last one alone.
 
     `noise` disturbs the history in training, in deviations of the series, so that a forecast that feeds on itself meets
@@ -330,9 +173,62 @@ class ForecastTask:
         """Everything at one rate."""
         return groups_of("head", self.model, self.lr)
 
-    def after_step(self) -> None:
-        """Nothing follows."""
-
     def figures(self, sums: Sums) -> dict[str, float]:
         """loss: the error alone, standardised."""
         return {"loss": float(sums["loss"]) / float(sums["windows"])}
+
+
+class DenoiseTask(Steady):
+    """The clean signal from the noisy one. Each channel is shown without its offset and in deviations of the noisy
+    window; the loss is in deviations of the clean one, so that quiet windows count as much as loud ones.
+
+    Noise grows from nothing to its level over `ramp_epochs`, the weight of peaks over `peak_ramp_epochs`.
+    """
+
+    def __init__(
+        self,
+        model: Denoiser,
+        lr: float,
+        backbone_lr: float,
+        loss: str,
+        peak_weight: float = 0.0,
+        ramp_epochs: int = 0,
+        peak_ramp_epochs: int = 0,
+    ) -> None:
+        self.model, self.lr, self.backbone_lr = model, lr, backbone_lr
+        self.loss, self.peak_weight = loss, peak_weight
+        self.ramp_epochs, self.peak_ramp_epochs = ramp_epochs, peak_ramp_epochs
+        self.noise_share, self.peak_share = 1.0, 1.0
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the shares of noise and of the peaks' weight, 0 in the first epoch of a ramp."""
+        self.noise_share = min(1.0, epoch / self.ramp_epochs) if self.ramp_epochs else 1.0
+        self.peak_share = min(1.0, epoch / self.peak_ramp_epochs) if self.peak_ramp_epochs else 1.0
+
+    def step(self, inputs: Tensor, targets: Tensor | None) -> StepResult:
+        """Clean signals `(batch, n_channels, length)`, and the noise to be added to them at its final level."""
+        assert targets is not None
+        noisy = inputs + self.noise_share * targets
+        offset, scale = noisy.mean(dim=-1, keepdim=True), deviation(noisy)
+        own = inputs.std(dim=-1, keepdim=True)
+        unit = scale / torch.where(own > 0, own, scale)
+        answer = self.model.guess((noisy - offset) / scale, inputs / scale)
+        weight = self.peak_weight * self.peak_share
+        loss = waveform_loss(answer * unit, inputs / scale * unit, self.loss, weight).mean()
+        n = torch.tensor(float(len(inputs)))
+        return StepResult(loss, {"windows": n, "loss": loss.detach() * n})
+
+    def parameter_groups(self) -> list[Group]:
+        """The backbone at its own rate, a decoder on top of it at `lr`."""
+        head = groups_of("head", self.model.decoder, self.lr) if self.model.decoder else []
+        return [*head, *groups_of("backbone", self.model.backbone, self.backbone_lr)]
+
+    def figures(self, sums: Sums) -> dict[str, float]:
+        """loss."""
+        return {"loss": float(sums["loss"]) / float(sums["windows"])}
+
+
+def deviation(signals: Tensor) -> Tensor:
+    """Of each channel over time, `(batch, n_channels, 1)`; 1 where it is silent."""
+    found = signals.std(dim=-1, keepdim=True)
+    return torch.where(found > 0, found, 1.0)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ssl_bio import optim, runtime
 from ssl_bio.checkpoint import RunFolder
+from ssl_bio.data.mixing import Mixed
 from ssl_bio.data.view import Batches
 from ssl_bio.errors import CheckpointError, TrainingError
 from ssl_bio.metrics import LOWER_IS_BETTER
@@ -65,7 +66,7 @@ class _State:
 
 def fit(
     task: Task,
-    batches: Batches,
+    batches: Batches | Mixed,
     settings: Settings,
     run: RunFolder,
     device: torch.device,
@@ -113,7 +114,7 @@ def fit(
 
 def _train_epoch(
     task: Task,
-    batches: Batches,
+    batches: Batches | Mixed,
     settings: Settings,
     optimizer: torch.optim.Optimizer,
     average: optim.WeightAverage | None,
@@ -123,6 +124,7 @@ def _train_epoch(
 ) -> dict[str, float]:
     epoch, n_steps = state.epoch, len(batches)
     task.model.train()
+    task.begin_epoch(epoch)
     totals: dict[str, Tensor] = {}
     streams = partial(_epoch_stream, settings.seed, epoch)
     for step, batch in enumerate(batches.shuffled(streams)):

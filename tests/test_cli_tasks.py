@@ -172,9 +172,9 @@ def test_what_does_not_go_together(pretrained: str, options: list[str], message:
 
 
 def test_an_interrupted_cross_validation_goes_on(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ssl_bio import results
+    from ssl_bio import judging
 
-    judge, calls = results.judge, 0
+    judge, calls = judging.judge, 0
 
     def pull_the_plug(*arguments: object, **named: object) -> object:
         nonlocal calls
@@ -185,7 +185,7 @@ def test_an_interrupted_cross_validation_goes_on(tiny: str, monkeypatch: pytest.
 
     command = ["finetune", "--recipe", tiny, "--mode", "scratch", "--folds", "3", "--out", "run"]
     with monkeypatch.context() as patched:
-        patched.setattr(results, "judge", pull_the_plug)
+        patched.setattr(judging, "judge", pull_the_plug)
         assert run(*command).code == 130
     assert not SHEET.exists()
     succeed(*command, "--resume")

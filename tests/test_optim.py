@@ -9,7 +9,8 @@ from ssl_bio.models.heads import Predictor
 from ssl_bio.models.quantizer import Quantizer
 from ssl_bio.models.vqvae import VQVAE, VQVAEBackbone
 from ssl_bio.outcome import Classes
-from ssl_bio.tasks import DownstreamTask, VQVAETask
+from ssl_bio.pretexts import VQVAETask
+from ssl_bio.tasks import DownstreamTask
 
 
 def test_cosine_with_warmup() -> None:

@@ -8,7 +8,8 @@ from ssl_bio.models.contrast import MaskedContrast
 from ssl_bio.models.heads import Predictor
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
 from ssl_bio.outcome import Classes
-from ssl_bio.tasks import ContrastTask, DownstreamTask, TimeMAETask
+from ssl_bio.pretexts import ContrastTask, TimeMAETask
+from ssl_bio.tasks import DownstreamTask
 
 FOUR = Classes(names=("a", "b", "c", "d"))
 

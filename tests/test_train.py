@@ -15,7 +15,8 @@ from ssl_bio.errors import CheckpointError, TrainingError
 from ssl_bio.models.heads import Predictor
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
 from ssl_bio.outcome import Classes
-from ssl_bio.tasks import DownstreamTask, StepResult, Task, TimeMAETask
+from ssl_bio.pretexts import TimeMAETask
+from ssl_bio.tasks import DownstreamTask, StepResult, Task
 from ssl_bio.train import Fitted, History, Settings, Validate, fit
 
 CPU = torch.device("cpu")
@@ -146,6 +147,7 @@ class Diverging:
 
     parameter_groups = property(lambda self: self.inner.parameter_groups)
     after_step = property(lambda self: self.inner.after_step)
+    begin_epoch = property(lambda self: self.inner.begin_epoch)
     figures = property(lambda self: self.inner.figures)
 
 

@@ -66,6 +66,18 @@ def highpass(signals: Signals, cutoff: float, sampling_rate: float) -> Signals:
     return cast(Signals, sosfiltfilt(sections, signals, axis=-1, padlen=padding))
 
 
+def bandpass(signals: Signals, low: float, high: float, sampling_rate: float) -> Signals:
+    """Signals `(..., length)` between `low` and `high` Hz (second-order Butterworth, run both ways).
+
+    Raises DataError when these are no band below half the sampling rate.
+    """
+    if not 0 < low < high < sampling_rate / 2:
+        raise DataError(f"from {low:g} to {high:g} Hz is no band below half of {sampling_rate:g} Hz")
+    sections = butter(2, [low, high], "bandpass", fs=sampling_rate, output="sos")
+    padding = min(3 * 5, signals.shape[-1] - 1)
+    return cast(Signals, sosfiltfilt(sections, signals, axis=-1, padlen=padding).astype(np.float32))
+
+
 def conform(signals: Signals, sampling_rate: float, wanted_rate: float, wanted_length: int) -> Signals:
     """Resample to another rate (polyphase filter), then cut the middle `wanted_length` samples.
 

@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 @dataclass(frozen=True)
 class View:
     """Rows of a prepared dataset; signals are read, and treated, a batch at a time. With a `track` training learns what
-    it counts around every sample in place of the targets."""
+    it counts around every sample in place of the targets. `beside`: another view, read as further channels."""
 
     dataset: PreparedDataset
     rows: Rows
@@ -44,6 +44,7 @@ class View:
     sampling_rate: float
     length: int
     track: Track | None = None
+    beside: "View | None" = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -56,7 +57,7 @@ class View:
             signals = fill_missing(signals, self.missing)
         if (info.sampling_rate, info.length) != (self.sampling_rate, self.length):
             signals = conform(signals, info.sampling_rate, self.sampling_rate, self.length)
-        return signals
+        return np.concatenate([signals, self.beside.read(positions)], axis=1) if self.beside else signals
 
     def neighbours(self, positions: NDArray[np.int64], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """For each position another one at random, up to `most` dataset rows away and of the same person.

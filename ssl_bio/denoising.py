@@ -1,0 +1,170 @@
+"""How a denoiser fares: types of noise at levels over windows, beside the noisy signal and a classical answer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pywt
+import torch
+from numpy.typing import NDArray
+
+from ssl_bio import runtime
+from ssl_bio.beats import compare_beats, find_beats
+from ssl_bio.data.mixing import Noise
+from ssl_bio.data.store import Signals
+from ssl_bio.data.transforms import bandpass
+from ssl_bio.data.view import View
+from ssl_bio.models.denoiser import Denoiser
+from ssl_bio.models.pieces import Read, cleaned
+from ssl_bio.models.waveform_loss import waveform_loss
+from ssl_bio.outcome import STATISTICS, Answers, Cell, Signal
+from ssl_bio.terminal import progress
+
+BLOCK = 10.0  # s over which a recording's offset and deviation are looked at
+_BATCH = 8  # windows of minutes, of which a network's layers hold many copies
+
+Cleaner = Callable[[Signals], Signals]
+
+
+class Example(NamedTuple):
+    """A stretch of one channel `(samples,)` under one cell, for people to look at."""
+
+    cell: Cell
+    clean: NDArray[np.float32]
+    noisy: NDArray[np.float32]
+    answers: Mapping[str, NDArray[np.float32]]
+
+
+class Fared(NamedTuple):
+    """Statistics `(n, n_cells, n_statistics)` of the noisy windows and of each answer, by name, and examples."""
+
+    cells: tuple[Cell, ...]
+    noisy: Answers
+    answers: Mapping[str, Answers]
+    examples: Sequence[Example]
+
+
+OURS, CLASSICAL = "ours", "classical"
+
+
+def cells_of(noise: Noise | None, levels: Sequence[float]) -> tuple[Cell, ...]:
+    """Every type of noise at every level, or the one cell of signals that were recorded with noise."""
+    if noise is None:
+        return (Cell(noise="as recorded", unit=""),)
+    unit = "dB" if noise.level == "snr" else "x"
+    return tuple(Cell.model_validate({"noise": k, "level": x, "unit": unit}) for k in noise.sources for x in levels)
+
+
+def fared(
+    model: Denoiser,
+    outcome: Signal,
+    clean: View,
+    noise: Noise | None,
+    beats: NDArray[np.int8] | None,
+    device: torch.device,
+    classical_band: Sequence[float] = (),
+) -> Fared:
+    """Judge a denoiser on windows of clean signals under the outcome's cells; without `noise` the view holds twice as
+    many channels, the latter half as recorded.
+
+    The noise of a window depends on the window and the cell alone, so every model meets the same. `beats`,
+    `(n, length)`, are codes above 0 where there is one; they are looked for in the first channel. Without a
+    `classical_band` (Hz) nothing classical stands beside.
+    """
+    rate = clean.sampling_rate
+    cleaners: dict[str, Cleaner] = {OURS: lambda signals: denoise(model, signals, rate, device)}
+    if classical_band:
+        cleaners[CLASSICAL] = lambda signals: classical(signals, rate, classical_band)
+    found: dict[str, list[Answers]] = {name: [] for name in ("noisy", *cleaners)}
+    examples: dict[str, Example] = {}
+    training = model.training
+    model.to(device).eval()
+    with progress("denoise", len(clean)) as tick:
+        for start in range(0, len(clean), _BATCH):
+            signals, noisy = _shown(clean, noise, outcome.cells, start)
+            for name in found:
+                found[name].append(np.empty((len(signals), len(outcome.cells), len(STATISTICS))))
+            true = beats[start : start + _BATCH] if beats is not None else None
+            for index, cell in enumerate(outcome.cells):
+                answers = {name: clean_up(noisy[index]) for name, clean_up in cleaners.items()}
+                for name, answer in {"noisy": noisy[index], **answers}.items():
+                    found[name][-1][:, index] = _statistics(answer, signals, outcome, true, rate)
+                shown = {name: answer[0, 0] for name, answer in answers.items()}
+                examples.setdefault(cell.label, Example(cell, signals[0, 0], noisy[index][0, 0], shown))
+            tick(min(start + _BATCH, len(clean)))
+    model.train(training)
+    whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    return Fared(outcome.cells, whole.pop("noisy"), whole, list(examples.values()))
+
+
+def _shown(clean: View, noise: Noise | None, cells: Sequence[Cell], start: int) -> tuple[Signals, list[Signals]]:
+    """Clean windows from a position on, and the same with the noise of each cell."""
+    signals = clean.read(slice(start, start + _BATCH))
+    if noise is None:
+        halves = np.split(signals, 2, axis=1)
+        return halves[0], [halves[1]]
+    noisy = []
+    for index, cell in enumerate(cells):
+        parts = [
+            noise.at(window[None], cell.noise, cell.level, runtime.stream(0, "judged", index, int(row)))
+            for row, window in zip(clean.rows[start : start + _BATCH], signals, strict=True)
+        ]
+        noisy.append(signals + np.concatenate(parts))
+    return signals, noisy
+
+
+def denoise(model: Denoiser, noisy: Signals, sampling_rate: float, device: torch.device) -> Signals:
+    """Noisy windows `(n, channels, length)` -> clean ones, each channel of each as a recording of its own."""
+
+    def read(first: int, last: int) -> Signals:
+        return noisy[..., first:last]
+
+    offset, scale = usual_levels(read, noisy.shape[-1], sampling_rate)
+    standard = (noisy - offset) / scale
+    pieces = cleaned(model, lambda first, last: standard[..., first:last], noisy.shape[-1], device)
+    return np.asarray(np.concatenate(list(pieces), axis=-1) * scale, np.float32)
+
+
+def usual_levels(read: Read, total: int, sampling_rate: float) -> tuple[Signals, Signals]:
+    """Offset and deviation of each channel `(..., channels, 1)`: medians over blocks of 10 s, so that an electrode that
+    came off for a while changes neither."""
+    block = max(2, round(BLOCK * sampling_rate))
+    starts = range(0, max(total - block // 2, 1), block)
+    parts = [read(first, min(first + block, total)) for first in starts]
+    offset, spread = (
+        np.median([measure(part, axis=-1, dtype=np.float64) for part in parts], axis=0)[..., None]
+        for measure in (np.mean, np.std)
+    )
+    return offset.astype(np.float32), np.where(spread > 0, spread, 1.0).astype(np.float32)
+
+
+def classical(noisy: Signals, sampling_rate: float, band: Sequence[float]) -> Signals:
+    """What needs no learning, of windows `(n, channels, length)`: a second-order Butterworth band-pass run both ways,
+    then soft thresholds on sym8 wavelet coefficients (Donoho and Johnstone 1994, noise from the finest ones)."""
+    passed = bandpass(noisy, band[0], min(band[1], 0.45 * sampling_rate), sampling_rate)
+    coarse, *fine = pywt.wavedec(passed, "sym8", axis=-1)
+    if fine:
+        noise = np.median(np.abs(fine[-1]), axis=-1, keepdims=True) / 0.6745
+        limit = noise * np.sqrt(2 * np.log(noisy.shape[-1]))
+        fine = [np.sign(part) * np.maximum(np.abs(part) - limit, 0) for part in fine]
+    return np.asarray(pywt.waverec([coarse, *fine], "sym8", axis=-1)[..., : noisy.shape[-1]], np.float32)
+
+
+def _statistics(
+    answer: Signals, clean: Signals, outcome: Signal, beats: NDArray[np.int8] | None, sampling_rate: float
+) -> Answers:
+    """The statistics `(n, n_statistics)` of answers to windows; means over channels."""
+    ours, theirs = (part - part.mean(axis=-1, keepdims=True, dtype=np.float64) for part in (answer, clean))
+    power = theirs.var(axis=-1)
+    scale = np.sqrt(ours.var(axis=-1) * power)
+    correlation = (ours * theirs).mean(axis=-1) / np.where(scale > 0, scale, 1.0)
+    unit = np.sqrt(np.where(power > 0, power, 1.0))[..., None]
+    mine, wanted = (torch.from_numpy((part / unit).astype(np.float32)) for part in (answer, clean))
+    loss = waveform_loss(mine, wanted, outcome.error, outcome.peak_weight).numpy()
+    counts = np.full((len(clean), 3), np.nan)
+    if beats is not None:
+        for row, codes in enumerate(beats):
+            found = find_beats(answer[row, 0], sampling_rate)
+            counts[row] = compare_beats(found, np.flatnonzero(codes > 0), sampling_rate)
+    error = np.square(answer - clean.astype(np.float64)).mean(axis=(1, 2))
+    return np.column_stack([power.mean(axis=1), error, correlation.mean(axis=1), loss, counts])
