@@ -215,6 +215,31 @@ def evaluate(
     commands.evaluate(wishes, checkpoint, data)
 
 
+@app.command()
+def denoise(
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", metavar="RUN", help="A run that denoises.")],
+    source: Annotated[
+        Path, typer.Option("--input", metavar="FILE", help="A recording: .hea, .wav, .npy, .npz, .csv or .mat.")
+    ],
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Where the clean one goes; same suffixes.")],
+    sampling_rate: Annotated[
+        float, typer.Option("--sampling-rate", min=0, metavar="HZ", help="Of a file that does not say it.")
+    ] = 0.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Clean a recording of any length and any number of channels with a finetuned run.
+
+    Examples:
+
+    * `ssl-bio denoise --checkpoint checkpoints/ecg-denoise/finetune-scratch-seed0 --input night.hea --output clean.hea`
+    * `ssl-bio denoise --checkpoint RUN --input ride.mat --sampling-rate 1000 --output clean.npz`
+    """
+    from ssl_bio import cleaning
+
+    cleaning.denoise(checkpoint, source, output, sampling_rate, device, overwrite)
+
+
 @data_app.command("list")
 def data_list(root: RootOption = "") -> None:
     """What can be had and what is prepared."""

@@ -145,7 +145,7 @@ def evaluate(wishes: Wishes, checkpoint: str | None, data_name: str | None) -> J
     data = sources.external(data_name, plan, data_root(plan.data.root)) if data_name else sources.dataset(plan.data)
     if not data_name and data.info.fingerprint != loaded.facts.fingerprint:
         warn(f"dataset {data.info.name} was prepared anew since this run: fingerprint {data.info.fingerprint}")
-    model = _load_network(loaded, plan)
+    model = judging.load_network(loaded, plan)
     judged = judging.judge(model, run, loaded.facts, plan, data, device, external=bool(data_name))
     results.show(judged, f"{run.path.name} on {data.info.name}, {plan.evaluate.split} ({judged.n} windows)")
     facts = loaded.facts.model_copy(update={"split": plan.evaluate.split})
@@ -264,20 +264,9 @@ def _learn(plan: Recipe, data: PreparedDataset, model: Network, outcome: Outcome
 def _judged_again(run: RunFolder, device: torch.device) -> Done:
     loaded = run.load()
     plan = resolve.resolve([resolve.from_checkpoint(loaded.facts)]).recipe
-    model = _load_network(loaded, plan)
+    model = judging.load_network(loaded, plan)
     judged = judging.judge(model, run, loaded.facts, plan, sources.dataset(plan.data), device)
     return Done(judged, loaded.facts, build.n_parameters(model))
-
-
-def _load_network(loaded: Checkpoint, plan: Recipe) -> Network:
-    facts = loaded.facts
-    if facts.outcome is None:
-        raise CheckpointError(f"{loaded.path}: its header does not say what it answers; finetune again")
-    form = samples.form_of(facts)
-    backbone = build.backbone(plan, len(facts.channels), form.window, will_load=True)
-    model = build.network(plan, backbone, facts.outcome, form)
-    build.load_into(model, loaded)
-    return model
 
 
 def _identity(data: PreparedDataset, start: Checkpoint | None) -> str:

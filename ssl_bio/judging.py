@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from ssl_bio import build, denoising, mixtures, samples, sources
-from ssl_bio.checkpoint import Facts, RunFolder
+from ssl_bio.checkpoint import Checkpoint, Facts, RunFolder
 from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.transforms import even_crops, played
 from ssl_bio.data.view import Batches, Features
 from ssl_bio.denoising import Example, Fared
-from ssl_bio.errors import DataError
+from ssl_bio.errors import CheckpointError, DataError
 from ssl_bio.forecasts import forecast
 from ssl_bio.models.denoiser import Denoiser
 from ssl_bio.models.forecaster import Forecaster
@@ -69,6 +69,18 @@ class Judged:
         outcome = self.outcome.model_copy(update={"cells": self.outcome.cells[part]})
         constants = {name: each[:, part] for name, each in self.constants.items()}
         return Judged(outcome, self.targets[:, part], self.answers[:, part], constants)
+
+
+def load_network(loaded: Checkpoint, plan: Recipe) -> Network:
+    """The network of a finetuned run. Raises CheckpointError when its weights do not fit the recipe."""
+    facts = loaded.facts
+    if facts.outcome is None:
+        raise CheckpointError(f"{loaded.path}: its header does not say what it answers; finetune again")
+    form = samples.form_of(facts)
+    backbone = build.backbone(plan, len(facts.channels), form.window, will_load=True)
+    model = build.network(plan, backbone, facts.outcome, form)
+    build.load_into(model, loaded)
+    return model
 
 
 def pooled(parts: Sequence[Judged]) -> Judged:

@@ -198,9 +198,11 @@ def target_kind(info: DatasetInfo, plan: Recipe) -> str:
     wanted = _KIND_OF_TASK.get(task, kind)
     if len(kinds) > 1 or (len(names) > 1 and kind != "value"):
         raise DataError(f"data.target: {plan.data.target!r} joins targets, and only values can be joined")
-    if kind != wanted or kind not in _LOSSES:
+    if kind != wanted or kind not in _KIND_OF_TASK.values():
         fitting = [
-            name for name, other in info.targets.items() if other.kind in ([wanted] if task != "auto" else _LOSSES)
+            name
+            for name, other in info.targets.items()
+            if other.kind in ([wanted] if task != "auto" else _KIND_OF_TASK.values())
         ]
         raise DataError(
             f"data.target: {plan.data.target!r} holds {_plural(kind)}, and finetune.task {task!r} needs "

@@ -18,8 +18,8 @@ LAYERS = [
     {"judging", "checks"},
     {"results", "report"},
     {"learn", "studies"},
-    {"commands", "cleaning", "catalogue", "shelf"},
-    {"tune"},
+    {"commands", "catalogue", "shelf"},
+    {"tune", "cleaning"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -13,7 +13,7 @@ from ssl_bio.data import matlab
 from ssl_bio.errors import DataError
 
 SUFFIXES = (".npy", ".npz", ".csv", ".mat")
-_PREFERRED = ("signals", "val")
+PREFERRED = ("signals", "val")
 
 
 class Recorded(NamedTuple):
@@ -42,15 +42,25 @@ def load(path: Path) -> Recorded:
 
 
 def _of_table(path: Path) -> Recorded:
+    channels = channels_of_table(path)
     try:
         table = pd.read_csv(path, header=None, skiprows=1, dtype=np.float64, skipinitialspace=True)
+    except ValueError as error:
+        raise DataError(f"{path.name}: not a line of names and lines of numbers ({error})") from error
+    if len(channels) != table.shape[1]:
+        raise DataError(f"{path.name}: its first line is not a name for each of {table.shape[1]} channels")
+    return Recorded(table.to_numpy().T, channels)
+
+
+def channels_of_table(path: Path) -> tuple[str, ...]:
+    """The names in a .csv file's first line. Raises DataError when there is a number among them."""
+    try:
         names = pd.read_csv(path, header=None, nrows=1, dtype=str, skipinitialspace=True, encoding="utf-8-sig")
     except ValueError as error:
         raise DataError(f"{path.name}: not a line of names and lines of numbers ({error})") from error
-    channels = tuple(str(name).strip() for name in names.iloc[0])
-    if pd.to_numeric(names.iloc[0], errors="coerce").notna().any() or len(channels) != table.shape[1]:
-        raise DataError(f"{path.name}: its first line is not a name for each of {table.shape[1]} channels")
-    return Recorded(table.to_numpy().T, channels)
+    if pd.to_numeric(names.iloc[0], errors="coerce").notna().any():
+        raise DataError(f"{path.name}: its first line is not a name for each channel")
+    return tuple(str(name).strip() for name in names.iloc[0])
 
 
 def _of_numpy(path: Path) -> dict[str, NDArray[Any]]:
@@ -66,7 +76,7 @@ def _of_numpy(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _one(path: Path, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    for name in _PREFERRED:
+    for name in PREFERRED:
         if name in arrays:
             return arrays[name]
     if len(arrays) != 1:

@@ -29,11 +29,11 @@ class TokenDecoder(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Noisy signals `(batch, n_channels, length)`, each channel without offset and with a deviation of about 1, -> clean
-    ones at the same scale.
+    """Noisy signals `(batch, n_channels, length)`, each channel without offset and with a deviation of about 1, ->
+    clean ones at the same scale.
 
-    `window`: the one length that the network takes; 0: any. What it answers at a sample depends on samples up to `reach`
-    away; of a fixed window that is taken to be a quarter, for nothing further out is near enough to either end.
+    `window`: the one length that the network takes; 0: any. What it answers at a sample depends on samples up to
+    `reach` away; of a fixed window that is taken to be a quarter, for nothing further is near enough to either end.
     """
 
     def __init__(self, backbone: nn.Module, decoder: TokenDecoder | None = None, window: int = 0) -> None:
