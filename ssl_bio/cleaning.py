@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ssl_bio import commands, denoising, runtime
-from ssl_bio.checkpoint import RunFolder
+from ssl_bio import denoising, judging, resolve, runtime
+from ssl_bio.checkpoint import Facts, load
 from ssl_bio.data import recordings
 from ssl_bio.data.recordings import LongRecording, Read, Stretch, opened, resampled
 from ssl_bio.data.transforms import fill_missing
-from ssl_bio.errors import DataError
+from ssl_bio.errors import CheckpointError, DataError
 from ssl_bio.models.denoiser import Denoiser
 from ssl_bio.models.pieces import cleaned
 from ssl_bio.terminal import note, progress, warn
@@ -24,12 +24,13 @@ def denoise(checkpoint: Path, source: Path, output: Path, sampling_rate: float, 
     """Clean the recording in the file `source` and write it, at its own rate, to `output`.
 
     A run of one channel cleans every channel on its own. Another sampling rate is resampled to the run's and back. Gaps
-    (NaN) are bridged in a straight line for the network and stay gaps. Memory does not grow with the recording.
+    (NaN) are bridged in a straight line for the network and stay gaps. What comes out has no offset. Memory does not
+    grow with the recording.
 
     Raises CheckpointError for a run that does not denoise, DataError for files that cannot be read or written.
     """
     place = runtime.pick_device(device)
-    facts, model = commands.load_denoiser(RunFolder(checkpoint))
+    facts, model = _denoiser(checkpoint)
     _check_output(source, output, overwrite)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".denoise-") as folder:
         scratch = Path(folder)
@@ -43,6 +44,14 @@ def denoise(checkpoint: Path, source: Path, output: Path, sampling_rate: float, 
             found = _cleaned(model, recording, rate, facts.sampling_rate, len(facts.channels), place, scratch)
             recordings.save(output, found, rate, recording.channels, recording.unit, scratch)
     note(f"clean signal in {output}")
+
+
+def _denoiser(checkpoint: Path) -> tuple[Facts, Denoiser]:
+    loaded = load(checkpoint)
+    model = judging.load_network(loaded, resolve.resolve([resolve.from_checkpoint(loaded.facts)]).recipe)
+    if not isinstance(model, Denoiser):
+        raise CheckpointError(f'{checkpoint}: this run does not denoise: choose one with finetune.task "denoise"')
+    return loaded.facts, model
 
 
 def _check_output(source: Path, output: Path, overwrite: bool) -> None:
@@ -82,7 +91,8 @@ def _cleaned(
     """The clean recording at its own rate, `(channels, samples)`, as a memory map, NaN in its gaps."""
 
     def whole(first: int, last: int) -> Stretch:
-        return fill_missing(recording.read(first, last)[None], "interpolate")[0]
+        filled: Stretch = fill_missing(recording.read(first, last)[None], "interpolate")[0]
+        return filled
 
     read, total = resampled(whole, recording.n_samples, rate, wanted_rate)
     offset, scale = denoising.usual_levels(read, total, wanted_rate)
@@ -115,4 +125,4 @@ def _at_own_rate(clean: Stretch, recording: LongRecording, rate: float, wanted_r
         n_missing += int(gone.sum())
     if n_missing:
         warn(f"{n_missing} samples are missing: bridged for the network, and left missing")
-    return found
+    return np.asarray(found)

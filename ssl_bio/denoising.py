@@ -114,7 +114,7 @@ def _shown(clean: View, noise: Noise | None, cells: Sequence[Cell], start: int) 
 
 
 def denoise(model: Denoiser, noisy: Signals, sampling_rate: float, device: torch.device) -> Signals:
-    """Noisy windows `(n, channels, length)` -> clean ones, each channel of each as a recording of its own."""
+    """Noisy windows `(n, channels, length)` -> clean ones without offset, each channel as a recording of its own."""
 
     def read(first: int, last: int) -> Signals:
         return noisy[..., first:last]
@@ -153,18 +153,18 @@ def classical(noisy: Signals, sampling_rate: float, band: Sequence[float]) -> Si
 def _statistics(
     answer: Signals, clean: Signals, outcome: Signal, beats: NDArray[np.int8] | None, sampling_rate: float
 ) -> Answers:
-    """The statistics `(n, n_statistics)` of answers to windows; means over channels."""
+    """The statistics `(n, n_statistics)` of answers to windows, both without offset; means over channels."""
     ours, theirs = (part - part.mean(axis=-1, keepdims=True, dtype=np.float64) for part in (answer, clean))
-    power = theirs.var(axis=-1)
+    power, error = theirs.var(axis=-1), np.square(ours - theirs).mean(axis=-1)
     scale = np.sqrt(ours.var(axis=-1) * power)
     correlation = (ours * theirs).mean(axis=-1) / np.where(scale > 0, scale, 1.0)
     unit = np.sqrt(np.where(power > 0, power, 1.0))[..., None]
-    mine, wanted = (torch.from_numpy((part / unit).astype(np.float32)) for part in (answer, clean))
+    mine, wanted = (torch.from_numpy((part / unit).astype(np.float32)) for part in (ours, theirs))
     loss = waveform_loss(mine, wanted, outcome.error, outcome.peak_weight).numpy()
     counts = np.full((len(clean), 3), np.nan)
     if beats is not None:
         for row, codes in enumerate(beats):
             found = find_beats(answer[row, 0], sampling_rate)
             counts[row] = compare_beats(found, np.flatnonzero(codes > 0), sampling_rate)
-    error = np.square(answer - clean.astype(np.float64)).mean(axis=(1, 2))
-    return np.column_stack([power.mean(axis=1), error, correlation.mean(axis=1), loss, counts])
+    means = (part.mean(axis=1) for part in (power, error, correlation))
+    return np.column_stack([*means, loss, counts])

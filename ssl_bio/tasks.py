@@ -179,8 +179,9 @@ class ForecastTask(Steady):
 
 
 class DenoiseTask(Steady):
-    """The clean signal from the noisy one. Each channel is shown without its offset and in deviations of the noisy
-    window; the loss is in deviations of the clean one, so that quiet windows count as much as loud ones.
+    """The clean signal from the noisy one, both without their offsets, which are no signal. Each channel is shown in
+    deviations of the noisy window; the loss is in those of the clean one, so that quiet windows count as much as loud
+    ones.
 
     Noise grows from nothing to its level over `ramp_epochs`, the weight of peaks over `peak_ramp_epochs`.
     """
@@ -208,13 +209,12 @@ class DenoiseTask(Steady):
     def step(self, inputs: Tensor, targets: Tensor | None) -> StepResult:
         """Clean signals `(batch, n_channels, length)`, and the noise to be added to them at its final level."""
         assert targets is not None
-        noisy = inputs + self.noise_share * targets
-        offset, scale = noisy.mean(dim=-1, keepdim=True), deviation(noisy)
-        own = inputs.std(dim=-1, keepdim=True)
+        noisy, clean = (centred(signals) for signals in (inputs + self.noise_share * targets, inputs))
+        scale, own = deviation(noisy), clean.std(dim=-1, keepdim=True)
         unit = scale / torch.where(own > 0, own, scale)
-        answer = self.model.guess((noisy - offset) / scale, inputs / scale)
+        answer = self.model.guess(noisy / scale, clean / scale)
         weight = self.peak_weight * self.peak_share
-        loss = waveform_loss(answer * unit, inputs / scale * unit, self.loss, weight).mean()
+        loss = waveform_loss(answer * unit, clean / scale * unit, self.loss, weight).mean()
         n = torch.tensor(float(len(inputs)))
         return StepResult(loss, {"windows": n, "loss": loss.detach() * n})
 
@@ -226,6 +226,11 @@ class DenoiseTask(Steady):
     def figures(self, sums: Sums) -> dict[str, float]:
         """loss."""
         return {"loss": float(sums["loss"]) / float(sums["windows"])}
+
+
+def centred(signals: Tensor) -> Tensor:
+    """Without the mean of each channel over time."""
+    return signals - signals.mean(dim=-1, keepdim=True)
 
 
 def deviation(signals: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ LAYERS = [
     {"judging", "checks"},
     {"results", "report"},
     {"learn", "studies"},
-    {"commands", "catalogue", "shelf"},
-    {"tune", "cleaning"},
+    {"commands", "catalogue", "cleaning", "shelf"},
+    {"tune"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

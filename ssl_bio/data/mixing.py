@@ -82,8 +82,10 @@ class Noise:
 
 def _with_random_phases(noise: Signals, rng: np.random.Generator) -> Signals:
     spectrum = np.fft.rfft(noise, axis=-1)
-    turned = spectrum * np.exp(2j * np.pi * rng.random(spectrum.shape))
-    turned[..., 0] = 0
+    phases = np.exp(2j * np.pi * rng.random(spectrum.shape))
+    whole = 1 - noise.shape[-1] % 2
+    phases[..., [0, *([-1] * whole)]] = 1  # the mean, and at even lengths the fastest component, have no phase
+    turned = spectrum * phases
     return np.fft.irfft(turned, noise.shape[-1], axis=-1).astype(np.float32)
 
 

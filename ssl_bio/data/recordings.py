@@ -16,7 +16,7 @@ from scipy.io import savemat, wavfile
 from scipy.signal import resample_poly
 
 from ssl_bio.data import signal_files
-from ssl_bio.data.physionet import reading_wfdb
+from ssl_bio.data.physionet import quiet_wfdb, reading_wfdb
 from ssl_bio.errors import DataError
 
 Stretch = NDArray[np.float32]  # (channels, samples)
@@ -147,7 +147,7 @@ def resampled(read: Read, total: int, sampling_rate: float, wanted_rate: float) 
     def read_resampled(first: int, last: int) -> Stretch:
         begin = max(0, first // up - guard)
         end = min(ceil(last / up) + guard, ceil(total / down))
-        found = resample_poly(read(begin * down, min(end * down, total)), up, down, axis=-1, padtype="line")
+        found = resample_poly(read(begin * down, min(end * down, total)), up, down, axis=-1, padtype="edge")
         return np.asarray(found[:, first - begin * up : last - begin * up], np.float32)
 
     return read_resampled, ceil(total * up / down)
@@ -194,24 +194,32 @@ def _save_wfdb(
     for first in parts:
         height = np.fmax(height, np.nanmax(np.abs(np.nan_to_num(signals[:, first : first + _LINES])), axis=1))
     gain = _FULL_SCALE / np.where(height > 0, height, 1.0)
-    with (scratch / f"{path.stem}.dat").open("wb") as file:
+    n, data = len(signals), scratch / f"{path.stem}.dat"
+    first_counts, total = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    with data.open("wb") as file:
         for first in parts:
             part = signals[:, first : first + _LINES]
-            counts = np.where(np.isfinite(part), np.round(np.nan_to_num(part) * gain[:, None]), _GAP)
+            counts = np.where(np.isfinite(part), np.round(np.nan_to_num(part) * gain[:, None]), _GAP).astype(np.int64)
+            first_counts = counts[:, 0] if first == 0 else first_counts
+            total += counts.sum(axis=1)
             file.write(counts.T.astype("<i2").tobytes())
-    n = len(signals)
-    with reading_wfdb(path) as wfdb:
-        record = wfdb.Record(
+    with quiet_wfdb() as wfdb:
+        header = wfdb.Record(
             record_name=path.stem,
             n_sig=n,
             fs=sampling_rate,
             sig_len=signals.shape[1],
-            file_name=[f"{path.stem}.dat"] * n,
+            file_name=[data.name] * n,
             fmt=["16"] * n,
             adc_gain=gain.tolist(),
             baseline=[0] * n,
             units=[unit or "mV"] * n,
+            adc_res=[16] * n,
+            adc_zero=[0] * n,
+            init_value=first_counts.tolist(),
+            checksum=(total % 65_536).tolist(),
+            block_size=[0] * n,
             sig_name=list(channels),
         )
-        record.wrheader(write_dir=str(scratch))
-    (scratch / f"{path.stem}.dat").replace(path.with_suffix(".dat"))
+        header.wrheader(write_dir=str(scratch))
+    data.replace(path.with_suffix(".dat"))

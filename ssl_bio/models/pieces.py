@@ -37,8 +37,10 @@ def cleaned(model: Denoiser, read: Read, total: int, device: torch.device, piece
         if before is not None:
             yield before * (1 - rising) + found[..., margin - half : margin + half] * rising
             first = margin + half
-        last = start + hop >= total
-        yield found[..., first : margin + total - start] if last else found[..., first : margin + hop - half]
+        if start + hop + half >= total:
+            yield found[..., first : margin + total - start]
+            return
+        yield found[..., first : margin + hop - half]
         before = found[..., margin + hop - half : margin + hop + half]
 
 
