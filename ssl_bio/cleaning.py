@@ -95,11 +95,11 @@ def _cleaned(
         return filled
 
     read, total = resampled(whole, recording.n_samples, rate, wanted_rate)
-    offset, scale = denoising.usual_levels(read, total, wanted_rate)
+    offset, spread = denoising.usual_levels(read, total, wanted_rate)
 
     def standard(first: int, last: int) -> Stretch:
-        found = (read(first, last) - offset) / scale
-        return np.asarray(found[:, None] if n_channels == 1 else found[None], np.float32)
+        found = denoising.standardised(read(first, last), offset, spread)
+        return found[:, None] if n_channels == 1 else found[None]
 
     n = len(recording.channels)
     clean = np.memmap(scratch / "clean", np.float32, "w+", shape=(n, total))
@@ -107,7 +107,7 @@ def _cleaned(
     with progress("denoise", total) as tick:
         for stretch in cleaned(model.to(device).eval(), standard, total, device):
             end = done + stretch.shape[-1]
-            clean[:, done:end] = stretch.reshape(n, -1) * scale
+            clean[:, done:end] = stretch.reshape(n, -1) * spread
             done = end
             tick(done)
     return _at_own_rate(clean, recording, rate, wanted_rate, scratch)

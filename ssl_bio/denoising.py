@@ -35,10 +35,24 @@ class Example(NamedTuple):
     answers: Mapping[str, NDArray[np.float32]]
 
 
+class Trial(NamedTuple):
+    """What a denoiser is judged by: windows of clean signals under cells of noise.
+
+    Without `noise` the view holds twice as many channels, the latter half as recorded. `beats`, `(n, length)`, are
+    codes above 0 where there is one; they are looked for in the first channel. Without a `classical_band` (Hz) nothing
+    classical stands beside.
+    """
+
+    clean: View
+    noise: Noise | None
+    cells: tuple[Cell, ...]
+    beats: NDArray[np.int8] | None = None
+    classical_band: Sequence[float] = ()
+
+
 class Fared(NamedTuple):
     """Statistics `(n, n_cells, n_statistics)` of the noisy windows and of each answer, by name, and examples."""
 
-    cells: tuple[Cell, ...]
     noisy: Answers
     answers: Mapping[str, Answers]
     examples: Sequence[Example]
@@ -55,59 +69,45 @@ def cells_of(noise: Noise | None, levels: Sequence[float]) -> tuple[Cell, ...]:
     return tuple(Cell.model_validate({"noise": k, "level": x, "unit": unit}) for k in noise.sources for x in levels)
 
 
-def fared(
-    model: Denoiser,
-    outcome: Signal,
-    clean: View,
-    noise: Noise | None,
-    beats: NDArray[np.int8] | None,
-    device: torch.device,
-    classical_band: Sequence[float] = (),
-) -> Fared:
-    """Judge a denoiser on windows of clean signals under the outcome's cells; without `noise` the view holds twice as
-    many channels, the latter half as recorded.
-
-    The noise of a window depends on the window and the cell alone, so every model meets the same. `beats`,
-    `(n, length)`, are codes above 0 where there is one; they are looked for in the first channel. Without a
-    `classical_band` (Hz) nothing classical stands beside.
-    """
-    rate = clean.sampling_rate
+def fared(model: Denoiser, outcome: Signal, trial: Trial, device: torch.device) -> Fared:
+    """Judge a denoiser. The noise of a window depends on the window and the cell alone: every model meets the same."""
+    rate = trial.clean.sampling_rate
     cleaners: dict[str, Cleaner] = {OURS: lambda signals: denoise(model, signals, rate, device)}
-    if classical_band:
-        cleaners[CLASSICAL] = lambda signals: classical(signals, rate, classical_band)
+    if trial.classical_band:
+        cleaners[CLASSICAL] = lambda signals: classical(signals, rate, trial.classical_band)
     found: dict[str, list[Answers]] = {name: [] for name in ("noisy", *cleaners)}
     examples: dict[str, Example] = {}
     training = model.training
     model.to(device).eval()
-    with progress("denoise", len(clean)) as tick:
-        for start in range(0, len(clean), _BATCH):
-            signals, noisy = _shown(clean, noise, outcome.cells, start)
-            for name in found:
-                found[name].append(np.empty((len(signals), len(outcome.cells), len(STATISTICS))))
-            true = beats[start : start + _BATCH] if beats is not None else None
-            for index, cell in enumerate(outcome.cells):
+    with progress("denoise", len(trial.clean)) as tick:
+        for start in range(0, len(trial.clean), _BATCH):
+            signals, noisy = _shown(trial, start)
+            for parts in found.values():
+                parts.append(np.empty((len(signals), len(trial.cells), len(STATISTICS))))
+            beats = None if trial.beats is None else trial.beats[start : start + _BATCH]
+            for index, cell in enumerate(trial.cells):
                 answers = {name: clean_up(noisy[index]) for name, clean_up in cleaners.items()}
                 for name, answer in {"noisy": noisy[index], **answers}.items():
-                    found[name][-1][:, index] = _statistics(answer, signals, outcome, true, rate)
+                    found[name][-1][:, index] = _statistics(answer, signals, outcome, beats, rate)
                 shown = {name: answer[0, 0] for name, answer in answers.items()}
                 examples.setdefault(cell.label, Example(cell, signals[0, 0], noisy[index][0, 0], shown))
-            tick(min(start + _BATCH, len(clean)))
+            tick(min(start + _BATCH, len(trial.clean)))
     model.train(training)
     whole = {name: np.concatenate(parts) for name, parts in found.items()}
-    return Fared(outcome.cells, whole.pop("noisy"), whole, list(examples.values()))
+    return Fared(whole.pop("noisy"), whole, list(examples.values()))
 
 
-def _shown(clean: View, noise: Noise | None, cells: Sequence[Cell], start: int) -> tuple[Signals, list[Signals]]:
+def _shown(trial: Trial, start: int) -> tuple[Signals, list[Signals]]:
     """Clean windows from a position on, and the same with the noise of each cell."""
-    signals = clean.read(slice(start, start + _BATCH))
-    if noise is None:
+    signals = trial.clean.read(slice(start, start + _BATCH))
+    if trial.noise is None:
         halves = np.split(signals, 2, axis=1)
         return halves[0], [halves[1]]
     noisy = []
-    for index, cell in enumerate(cells):
+    for index, cell in enumerate(trial.cells):
         parts = [
-            noise.at(window[None], cell.noise, cell.level, runtime.stream(0, "judged", index, int(row)))
-            for row, window in zip(clean.rows[start : start + _BATCH], signals, strict=True)
+            trial.noise.at(window[None], cell.noise, cell.level, runtime.stream(0, "judged", index, int(row)))
+            for row, window in zip(trial.clean.rows[start : start + _BATCH], signals, strict=True)
         ]
         noisy.append(signals + np.concatenate(parts))
     return signals, noisy
@@ -119,10 +119,10 @@ def denoise(model: Denoiser, noisy: Signals, sampling_rate: float, device: torch
     def read(first: int, last: int) -> Signals:
         return noisy[..., first:last]
 
-    offset, scale = usual_levels(read, noisy.shape[-1], sampling_rate)
-    standard = (noisy - offset) / scale
+    offset, spread = usual_levels(read, noisy.shape[-1], sampling_rate)
+    standard = standardised(noisy, offset, spread)
     pieces = cleaned(model, lambda first, last: standard[..., first:last], noisy.shape[-1], device)
-    return np.asarray(np.concatenate(list(pieces), axis=-1) * scale, np.float32)
+    return np.asarray(np.concatenate(list(pieces), axis=-1) * spread, np.float32)
 
 
 def usual_levels(read: Read, total: int, sampling_rate: float) -> tuple[Signals, Signals]:
@@ -135,7 +135,12 @@ def usual_levels(read: Read, total: int, sampling_rate: float) -> tuple[Signals,
         np.median([measure(part, axis=-1, dtype=np.float64) for part in parts], axis=0)[..., None]
         for measure in (np.mean, np.std)
     )
-    return offset.astype(np.float32), np.where(spread > 0, spread, 1.0).astype(np.float32)
+    return offset.astype(np.float32), spread.astype(np.float32)
+
+
+def standardised(signals: Signals, offset: Signals, spread: Signals) -> Signals:
+    """Signals as a denoiser takes them; a silent channel is zero."""
+    return np.asarray((signals - offset) / np.where(spread > 0, spread, 1.0), np.float32)
 
 
 def classical(noisy: Signals, sampling_rate: float, band: Sequence[float]) -> Signals:

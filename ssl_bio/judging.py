@@ -14,7 +14,7 @@ from ssl_bio.checkpoint import Checkpoint, Facts, RunFolder
 from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.transforms import even_crops, played
 from ssl_bio.data.view import Batches, Features
-from ssl_bio.denoising import Example, Fared
+from ssl_bio.denoising import Example, Trial
 from ssl_bio.errors import CheckpointError, DataError
 from ssl_bio.forecasts import forecast
 from ssl_bio.models.denoiser import Denoiser
@@ -158,13 +158,14 @@ def judge(
     whose = {"row": rows, "subject": data.subjects[rows]}
     if isinstance(model, Denoiser):
         assert isinstance(outcome, Signal)
-        found = denoised(model, outcome, data, plan, rows, plan.evaluate.split, samples.form_of(facts), device)
-        outcome = outcome.model_copy(update={"cells": found.cells})
+        asked = trial(data, plan, rows, plan.evaluate.split, samples.form_of(facts))
+        found = denoising.fared(model, outcome, asked, device)
+        outcome = outcome.model_copy(update={"cells": asked.cells})
         fares = {"noisy": found.noisy, **found.answers}
         arrays: dict[str, NDArray[Any]] = {
             f"statistics_{name}": each.astype(np.float32) for name, each in fares.items()
         }
-        labels = {"cells": np.array([cell.label for cell in found.cells]), "statistics": np.array(STATISTICS)}
+        labels = {"cells": np.array([cell.label for cell in asked.cells]), "statistics": np.array(STATISTICS)}
         run.write_arrays(f"predictions{suffix}.npz", {**whose, **labels, **arrays})
         ours = fares.pop(denoising.OURS)
         return Judged(outcome, found.noisy, ours, fares, found.examples)
@@ -198,18 +199,8 @@ def judged_rows(data: PreparedDataset, plan: Recipe, split: str) -> Rows:
     return samples.spread(samples.labelled_rows(data, plan, split), data.subjects, plan.evaluate.per_subject)
 
 
-def denoised(
-    model: Denoiser,
-    outcome: Signal,
-    data: PreparedDataset,
-    plan: Recipe,
-    rows: Rows,
-    split: str,
-    form: Form,
-    device: torch.device,
-    validating: bool = False,
-) -> Fared:
-    """How a denoiser fares on rows of a split, with noise of the same split. `validating`: under noise as it was
+def trial(data: PreparedDataset, plan: Recipe, rows: Rows, split: str, form: Form, validating: bool = False) -> Trial:
+    """What a denoiser is judged by: rows of a split, with noise of the same split. `validating`: under noise as it was
     learnt, and with neither beats nor a classical answer.
 
     Raises DataError for noise that is not there.
@@ -221,11 +212,10 @@ def denoised(
         levels = [level for level in levels if low <= level <= high] or [(low + high) / 2]
     clean = mixtures.clean_view(data, plan, rows, form)
     noise = mixtures.noise_for(source, plan, split, form, types, form.length) if source else None
-    asked = outcome.model_copy(update={"cells": denoising.cells_of(noise, levels)})
+    asked = Trial(clean, noise, denoising.cells_of(noise, levels))
     if validating:
-        return denoising.fared(model, asked, clean, noise, None, device)
-    beats = mixtures.beats(data, rows, form)
-    return denoising.fared(model, asked, clean, noise, beats, device, plan.evaluate.classical_band)
+        return asked
+    return asked._replace(beats=mixtures.beats(data, rows, form), classical_band=plan.evaluate.classical_band)
 
 
 def _check_same_question(info: DatasetInfo, plan: Recipe, outcome: Outcome) -> None:

@@ -163,11 +163,10 @@ def denoiser(plan: Recipe, data: PreparedDataset, model: Denoiser, outcome: Sign
     validate = None
     if selected_on != "last":
         held_out = judging.judged_rows(data, plan, selected_on)
+        trial = judging.trial(data, plan, held_out, selected_on, form, validating=True)
 
         def validate(_: nn.Module, history: History) -> dict[str, float]:
-            found = judging.denoised(
-                model, outcome, data, plan, held_out, selected_on, form, place.device, validating=True
-            )
+            found = denoising.fared(model, outcome, trial, place.device)
             figures = outcome.figures(found.noisy, found.answers[denoising.OURS])
             return {f"{selected_on}_{name}": value for name, value in figures.items()}
 

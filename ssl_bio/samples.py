@@ -125,8 +125,8 @@ def known_rows(data: PreparedDataset, plan: Recipe, split: str) -> Rows:
     """Rows of a split whose target is known; perhaps none."""
     rows = _union(data, plan, split)
     if own_target(plan):
-        target = noise_target(data.info, plan)
-        return rows_of_class(data, target, plan.noise.clean, rows) if plan.noise.clean else rows
+        clean = plan.noise.clean
+        return rows_of_class(data, noise_target(data.info, plan), clean, rows) if clean else rows
     values = targets(data, plan)[rows]
     return rows[np.isfinite(values).all(axis=1)] if values.dtype.kind == "f" else rows
 

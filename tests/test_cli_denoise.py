@@ -59,7 +59,7 @@ def test_a_row_for_every_noise_and_level_beside_the_classical_answer() -> None:
     rows = sheet.read(SHEET)
     wanted = [f"synthetic_denoise_{kind}_{level}_dB" for kind in ("wander", "muscle") for level in (-5, 5)]
     assert [row["task_name"] for row in rows] == wanted
-    assert float(rows[0]["snr_gain"]) > 5
+    assert float(rows[0]["snr_gain"]) > 2
     assert all(row["snr_gain_classical"] and row["RMSE"] and row["correlation"] for row in rows)
     assert {row["beat_F1"] for row in rows} == {""}  # this dataset has no annotated beats
     with np.load(RUN / "predictions.npz") as file:
@@ -103,7 +103,7 @@ def test_networks_losses_and_noises(options: list[str]) -> None:
 
 def test_a_noise_that_was_not_learnt_is_judged_and_marked() -> None:
     said = succeed("finetune", "--recipe", "tiny.toml", "--set", "noise.types=['muscle']")
-    assert "wander 5 dB (not learnt)" in " ".join(said.split())
+    assert said.count("learnt)") == 2
     assert len(sheet.read(SHEET)) == 4
 
 
@@ -228,7 +228,7 @@ def test_recordings_and_runs_that_cannot_be(trained: Path) -> None:
         (["evaluate.classical_band=[5]"], "evaluate.classical_band [5.0]: from and to"),
         (["data.target=rhythm"], "'rhythm' holds no signals"),
         (["data.target=", "noise.dataset="], "nothing to take away"),
-        (["finetune.mode=linear-probe"], "does not denoise"),
+        (["finetune.mode=random-frozen"], "does not denoise"),
         (["model.kind=lstm"], "does not denoise|do not go together"),
         (["data.normalize=channel"], "leave out data.normalize"),
         (["finetune.mixup=0.2"], "finetune.mixup means nothing"),
@@ -242,11 +242,9 @@ def test_recordings_and_runs_that_cannot_be(trained: Path) -> None:
     ids=lambda value: "+".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_is_said_before_anything_runs(options: list[str], message: str) -> None:
-    import re
-
     asked = [part for option in options for part in ("--set", option)]
     said = refused("finetune", "--recipe", "tiny.toml", *asked)
-    assert any(part in said for part in message.split("|")) or re.search(re.escape(message), said), said
+    assert any(part in said for part in message.split("|")), said
     assert not SHEET.exists()
     assert not RUN.exists()
 
@@ -271,9 +269,8 @@ def test_one_table_of_clean_and_noisy_recordings(tmp_path: Path) -> None:
     succeed("data", "prepare", "arrays", "--from", str(folder), "--recipe", "car.toml")
     succeed("finetune", "--recipe", "car.toml")
     rows = sheet.read(SHEET)
-    assert [row["task_name"].removeprefix("arrays_denoise_") for row in rows] == [
-        f"{kind}_x{gain}" for kind in ("slow", "fast") for gain in ("0.5", "1")
-    ] or len(rows) == 4
+    wanted = [f"arrays_denoise_{kind}_x{gain}" for kind in ("fast", "slow") for gain in ("0.5", "1")]
+    assert sorted(row["task_name"] for row in rows) == wanted
     assert {row["n_test"] for row in rows} == {"1"}
-    said = refused("finetune", "--recipe", "car.toml", "--set", "model.window=20.0", "--set", "data.window=20.0")
+    said = refused("finetune", "--recipe", "car.toml", "--out", "other", "--set", "data.window=20.0")
     assert "not prepared" in said

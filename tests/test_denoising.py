@@ -13,6 +13,7 @@ from ssl_bio.data import convert, synthetic
 from ssl_bio.data.mixing import Noise
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.data.view import View
+from ssl_bio.denoising import Trial
 from ssl_bio.models.denoiser import Denoiser
 from ssl_bio.outcome import STATISTICS, Cell, Signal
 
@@ -40,9 +41,8 @@ def view(tmp_path: Path) -> View:
     return View(clean, np.arange(12), None, "reject", 50.0, 500)
 
 
-def outcome(**update: object) -> Signal:
-    plain = Signal(names=("ecg", "ppg"), unit="mV", learnt=(), error="l1", peak_weight=0.0)
-    return plain.model_copy(update=update)
+def outcome() -> Signal:
+    return Signal(names=("ecg", "ppg"), unit="mV", learnt=(), error="l1", peak_weight=0.0)
 
 
 def noise() -> Noise:
@@ -52,10 +52,10 @@ def noise() -> Noise:
 def test_what_changes_nothing_gains_nothing_and_what_answers_zero_gains_what_is_lost(view: View) -> None:
     cells = denoising.cells_of(noise(), [-10.0, 0.0])
     assert [cell.label for cell in cells] == ["hiss -10 dB", "hiss 0 dB"]
-    asked = outcome(cells=cells)
-    same = denoising.fared(Denoiser(Scaling(1.0)), asked, view, noise(), None, CPU)
+    trial, asked = Trial(view, noise(), cells), outcome()
+    same = denoising.fared(Denoiser(Scaling(1.0)), asked, trial, CPU)
     assert asked.figures(same.noisy, same.answers["ours"])["snr_gain"] == pytest.approx(0, abs=0.3)
-    nothing = denoising.fared(Denoiser(Scaling(0.0)), asked, view, noise(), None, CPU)
+    nothing = denoising.fared(Denoiser(Scaling(0.0)), asked, trial, CPU)
     figures = [asked.figures(nothing.noisy[:, [i]], nothing.answers["ours"][:, [i]]) for i in (0, 1)]
     power = nothing.noisy[:, :, STATISTICS.index("power")]
     assert 0 < (power > 0).sum() < power.size  # with the electrodes off nothing is clean, and nothing counts
@@ -66,10 +66,10 @@ def test_what_changes_nothing_gains_nothing_and_what_answers_zero_gains_what_is_
 
 
 def test_every_model_meets_the_same_noise_whatever_the_batch(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = outcome(cells=denoising.cells_of(noise(), [0.0]))
-    first = denoising.fared(Denoiser(Scaling(1.0)), asked, view, noise(), None, CPU).noisy
+    trial, asked = Trial(view, noise(), denoising.cells_of(noise(), [0.0])), outcome()
+    first = denoising.fared(Denoiser(Scaling(1.0)), asked, trial, CPU).noisy
     monkeypatch.setattr(denoising, "_BATCH", 5)
-    np.testing.assert_allclose(denoising.fared(Denoiser(Scaling(0.5)), asked, view, noise(), None, CPU).noisy, first)
+    np.testing.assert_allclose(denoising.fared(Denoiser(Scaling(0.5)), asked, trial, CPU).noisy, first)
 
 
 def test_recorded_noise_is_one_cell(view: View) -> None:
@@ -78,7 +78,7 @@ def test_recorded_noise_is_one_cell(view: View) -> None:
     paired = replace(view, beside=recorded)
     cells = denoising.cells_of(None, [0.0])
     assert cells == (Cell(noise="as recorded", unit=""),)
-    found = denoising.fared(Denoiser(Scaling(1.0)), outcome(cells=cells), paired, None, None, CPU)
+    found = denoising.fared(Denoiser(Scaling(1.0)), outcome(), Trial(paired, None, cells), CPU)
     error = found.noisy[..., STATISTICS.index("error")]
     np.testing.assert_allclose(error, np.square(ramp).mean(), rtol=1e-3)
 
@@ -86,8 +86,8 @@ def test_recorded_noise_is_one_cell(view: View) -> None:
 def test_beats_before_and_after(view: View) -> None:
     beats = np.zeros((12, 500), np.int8)
     beats[:, 100] = 1
-    asked = outcome(cells=denoising.cells_of(noise(), [0.0]))
-    found = denoising.fared(Denoiser(Scaling(1.0)), asked, view, noise(), beats, CPU, (0.67, 20.0))
+    trial, asked = Trial(view, noise(), denoising.cells_of(noise(), [0.0]), beats, (0.67, 20.0)), outcome()
+    found = denoising.fared(Denoiser(Scaling(1.0)), asked, trial, CPU)
     figures = asked.figures(found.noisy, found.answers["ours"])
     assert figures["beat_F1"] == pytest.approx(figures["beat_F1_noisy"], abs=0.02)
     assert set(found.answers) == {"ours", "classical"}
@@ -112,4 +112,4 @@ def test_a_moment_of_great_noise_changes_no_usual_level() -> None:
     offset, scale = denoising.usual_levels(lambda first, last: signals[:, first:last], 60_000, 1000.0)
     np.testing.assert_allclose(offset, 3, atol=0.1)
     np.testing.assert_allclose(scale, 2, atol=0.1)
-    assert denoising.usual_levels(lambda first, last: np.zeros((1, last - first), np.float32), 7, 1.0)[1] == 1
+    assert denoising.usual_levels(lambda first, last: np.zeros((1, last - first), np.float32), 7, 1.0)[1] == 0

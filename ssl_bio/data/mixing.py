@@ -29,17 +29,17 @@ class Noise:
     high: float = 10.0
     shuffle: str = "none"
 
-    def check(self, length: int, name: str, shown: str = "") -> None:
+    def check(self, length: int, name: str) -> None:
         """Raise DataError when there is no noise, a type is silent, or stretches are shorter than `length` samples."""
         if not self.sources:
-            raise DataError(f"noise.dataset {name}: it has no stretch of noise.types in this split{shown}")
+            raise DataError(f"noise.dataset {name}: it has no noise in this split")
         for kind, stretches in self.sources.items():
             if not np.ptp(stretches, axis=-1).any():
                 raise DataError(f"noise.dataset {name}: {kind} is silent: leave it out of noise.types")
             if stretches.shape[-1] < length:
                 raise DataError(
                     f"noise.dataset {name}: {kind} has stretches of {stretches.shape[-1]} samples, shorter than the "
-                    f"{length} of a window{shown}: prepare it with a longer data.window, or choose a shorter window"
+                    f"{length} of a window: choose a shorter data.window, to judge by, or model.window, to learn from"
                 )
 
     def drawn(self, clean: Signals, rng: np.random.Generator) -> Signals:

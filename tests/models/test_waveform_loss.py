@@ -53,6 +53,6 @@ def test_a_sine_is_heard_by_the_wavelet_of_its_period() -> None:
 
 def test_it_has_gradients_even_where_all_is_silent() -> None:
     answers = torch.zeros(2, 1, 64, requires_grad=True)
-    waveform_loss(answers, torch.zeros(2, 1, 64), "l1+mse+snr+peak+wavelet", 4.0).sum().backward()
+    waveform_loss(answers, torch.zeros(2, 1, 64), "l1+mse+snr+peak+wavelet", 4.0).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     assert answers.grad is not None
     assert torch.isfinite(answers.grad).all()
