@@ -59,12 +59,16 @@ def _check_output(source: Path, output: Path, overwrite: bool) -> None:
         raise DataError(f"--output {output}: one of {', '.join(recordings.SUFFIXES)} is wanted")
     if not output.parent.is_dir():
         raise DataError(f"--output {output}: no folder {output.parent}")
-    written = [output, output.with_suffix(".dat")] if output.suffix == ".hea" else [output]
-    for path in written:
-        if path.exists() and path.resolve() in (source.resolve(), source.with_suffix(".dat").resolve()):
+    taken = [path.resolve() for path in _files(source)]
+    for path in _files(output):
+        if path.resolve() in taken:
             raise DataError(f"--output {output} is the input itself: choose another name")
         if path.exists() and not overwrite:
             raise DataError(f"{path} is there already: choose another --output, or --overwrite")
+
+
+def _files(recording: Path) -> list[Path]:
+    return [recording, recording.with_suffix(".dat")] if recording.suffix == ".hea" else [recording]
 
 
 def _say(recording: LongRecording, rate: float, wanted_rate: float, n_channels: int, source: Path) -> None:

@@ -104,10 +104,10 @@ def _shown(trial: Trial, start: int) -> tuple[Signals, list[Signals]]:
         halves = np.split(signals, 2, axis=1)
         return halves[0], [halves[1]]
     noisy = []
-    for index, cell in enumerate(trial.cells):
+    for cell in trial.cells:
         parts = [
-            trial.noise.at(window[None], cell.noise, cell.level, runtime.stream(0, "judged", index, int(row)))
-            for row, window in zip(trial.clean.rows[start : start + _BATCH], signals, strict=True)
+            trial.noise.at(window[None], cell.noise, cell.level, runtime.stream(0, f"judged under {cell.label}", row))
+            for row, window in zip(trial.clean.rows[start : start + _BATCH].tolist(), signals, strict=True)
         ]
         noisy.append(signals + np.concatenate(parts))
     return signals, noisy

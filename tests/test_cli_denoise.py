@@ -33,8 +33,8 @@ dropout = 0.0
 task = "denoise"
 mode = "scratch"
 epochs = 3
-batch_size = 16
-lr = 3e-3
+batch_size = 8
+lr = 1e-2
 [evaluate]
 levels = [-5.0, 5.0]
 per_subject = 2
@@ -53,7 +53,7 @@ def history(path: Path = RUN) -> list[dict[str, str]]:
 
 
 def test_a_row_for_every_noise_and_level_beside_the_classical_answer() -> None:
-    said = succeed("finetune", "--recipe", "tiny.toml", "--set", "finetune.epochs=6", "--set", "finetune.loss=snr")
+    said = succeed("finetune", "--recipe", "tiny.toml", "--set", "finetune.epochs=12", "--set", "finetune.loss=snr")
     assert "noise by noise" in said
     assert "classical" in said
     rows = sheet.read(SHEET)
@@ -161,7 +161,7 @@ def test_a_pretrained_backbone_with_a_decoder(text: str, kind: str) -> None:
 
 @pytest.fixture
 def trained() -> Path:
-    chosen = ["--set", "data.channels=['ecg']", "--set", "finetune.epochs=4"]
+    chosen = ["--set", "data.channels=['ecg']", "--set", "finetune.epochs=12"]
     succeed("finetune", "--recipe", "tiny.toml", *chosen)
     return RUN
 
