@@ -20,6 +20,7 @@ from ssl_bio import (
     samples,
     sheet,
     sources,
+    weights,
 )
 from ssl_bio.checkpoint import MODEL_FILE, RECIPE_FILE, Checkpoint, Facts, RunFolder, load, newest, now
 from ssl_bio.data.store import PreparedDataset, data_root
@@ -75,7 +76,7 @@ def _pretrain_one(wishes: Wishes, resolved: Resolved, run: RunFolder) -> RunFold
     checks.pretext(plan, data)
     if plan.model.codewords:
         codewords = load(Path(plan.model.codewords)).facts
-        build.check_codewords(codewords, data.info)
+        weights.check_codewords(codewords, data.info)
         _say_other_splits("the run in model.codewords", codewords, plan)
     run.claim("pretrain", wishes.resume, wishes.overwrite)
     _announce("pretrain", run, resolved, data, wishes.recipe or DEFAULT_RECIPE)
@@ -149,7 +150,7 @@ def evaluate(wishes: Wishes, checkpoint: str | None, data_name: str | None) -> J
     judged = judging.judge(model, run, loaded.facts, plan, data, device, external=bool(data_name))
     results.show(judged, f"{run.path.name} on {data.info.name}, {plan.evaluate.split} ({judged.n} windows)")
     facts = loaded.facts.model_copy(update={"split": plan.evaluate.split})
-    sheet.append(wishes.sheet, results.rows(facts, plan, data, judged, build.n_parameters(model), run))
+    sheet.append(wishes.sheet, results.rows(facts, plan, data, judged, weights.n_parameters(model), run))
     note(f"one row appended to {wishes.sheet}")
     results.side_by_side(RUNS, plan, loaded.facts)
     return judged
@@ -218,7 +219,7 @@ def _finetune_one(wishes: Wishes, job: Job, device: torch.device, with_row: bool
     runtime.seed_torch(plan.seed, "initialise")
     backbone = build.backbone(plan, len(data.info.channels), form.window, will_load=bool(start))
     samples.fit_input_scaling(backbone, data, plan, form)
-    anew = build.transfer(backbone, start, data.info, plan) if start else []
+    anew = weights.transfer(backbone, start, data.info, plan) if start else []
     outcome = samples.outcome(data, plan, samples.training_rows(data, plan, plan.finetune.fit_on))
     model = build.network(plan, backbone, outcome, form)
     run.claim("finetune", wishes.resume, wishes.overwrite and with_row)
@@ -236,7 +237,7 @@ def _finetune_one(wishes: Wishes, job: Job, device: torch.device, with_row: bool
     )
     judged = judging.judge(model, run, facts, plan, data, device)
     facts = facts.model_copy(update={"metrics": judged.figures})
-    n_parameters = build.n_parameters(model)
+    n_parameters = weights.n_parameters(model)
     # The row first: a crash between the two leaves a run to finish, never a result without its row.
     if with_row:
         sheet.append(wishes.sheet, results.rows(facts, plan, data, judged, n_parameters, run))
@@ -266,7 +267,7 @@ def _judged_again(run: RunFolder, device: torch.device) -> Done:
     plan = resolve.resolve([resolve.from_checkpoint(loaded.facts)]).recipe
     model = judging.load_network(loaded, plan)
     judged = judging.judge(model, run, loaded.facts, plan, sources.dataset(plan.data), device)
-    return Done(judged, loaded.facts, build.n_parameters(model))
+    return Done(judged, loaded.facts, weights.n_parameters(model))
 
 
 def _identity(data: PreparedDataset, start: Checkpoint | None) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ssl_bio import build, denoising, mixtures, samples, sources
+from ssl_bio import build, denoising, mixtures, samples, sources, weights
 from ssl_bio.checkpoint import Checkpoint, Facts, RunFolder
 from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.transforms import even_crops, played
@@ -79,7 +79,7 @@ def load_network(loaded: Checkpoint, plan: Recipe) -> Network:
     form = samples.form_of(facts)
     backbone = build.backbone(plan, len(facts.channels), form.window, will_load=True)
     model = build.network(plan, backbone, facts.outcome, form)
-    build.load_into(model, loaded)
+    weights.load_into(model, loaded)
     return model
 
 
@@ -153,7 +153,7 @@ def judge(
         plan = with_scheme(plan, next(iter(data.info.schemes)))
         _check_same_question(data.info, plan, outcome)
     rows = judged_rows(data, plan, plan.evaluate.split)
-    build.check_channels(facts, data.info)
+    weights.check_channels(facts, data.info)
     suffix = "" if plan.evaluate.split == "test" and not external else f"-{data.info.name}-{plan.evaluate.split}"
     whose = {"row": rows, "subject": data.subjects[rows]}
     if isinstance(model, Denoiser):

@@ -13,7 +13,7 @@ LAYERS = [
     {"outcome", "beats"},
     {"checkpoint"},
     {"tasks", "resolve", "probe"},
-    {"pretexts", "train", "sources", "samples", "forecasts", "denoising"},
+    {"pretexts", "train", "weights", "sources", "samples", "forecasts", "denoising"},
     {"build", "mixtures"},
     {"judging", "checks"},
     {"results", "report"},
