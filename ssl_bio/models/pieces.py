@@ -25,7 +25,8 @@ def cleaned(model: Denoiser, read: Read, total: int, device: torch.device, piece
     """
     margin = _up_to_multiple(2 * model.reach, model.multiple) if not model.window else model.reach
     length = model.window or _up_to_multiple(max(piece, 4 * margin), model.multiple)
-    if not model.window and total + 2 * margin <= length:
+    if not model.window and total + 2 * margin <= length:  # a single piece: what is mirrored at its ends tells little
+        margin = min(margin, _up_to_multiple(total // 8, model.multiple))
         length = _up_to_multiple(total + 2 * margin, model.multiple)
     hop, half = length - 2 * margin, margin // 2
     rising = (np.arange(2 * half, dtype=np.float32) + 0.5) / max(2 * half, 1)

@@ -40,7 +40,8 @@ def test_no_seams(network: nn.Module) -> None:
         single: Tensor = model(torch.from_numpy(signals))
     inner = slice(model.reach, -model.reach)
     np.testing.assert_allclose(stitched[..., inner], single.numpy()[..., inner], atol=1e-3)
-    np.testing.assert_allclose(stitched, in_pieces(model, signals, 10**6), atol=1e-4)
+    whole = in_pieces(model, signals, 10**6)
+    np.testing.assert_allclose(stitched[..., inner], whole[..., inner], atol=1e-4)
     assert np.abs(stitched).max() < 10  # the ends do not blow up
 
 
