@@ -12,9 +12,10 @@ from ssl_bio.errors import CheckpointError, RecipeError
 from ssl_bio.models.bert import bert_encoder
 from ssl_bio.models.contrast import MaskedContrast
 from ssl_bio.models.convnet import ConvBackbone, DilatedBackbone
-from ssl_bio.models.forecaster import AttentionReader, Forecaster, LSTMReader
+from ssl_bio.models.forecaster import Forecaster, PatchForecaster, Scaling, StepForecaster, UnmaskedForecaster
 from ssl_bio.models.heads import Backbone, Predictor, Unit
 from ssl_bio.models.quantizer import Quantizer
+from ssl_bio.models.readers import AttentionReader, LSTMReader
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
 from ssl_bio.models.vqvae import VQVAE, Bridge, FrozenCodes, VQVAEBackbone
 from ssl_bio.outcome import OfWindow, Outcome, Series, Values
@@ -24,7 +25,8 @@ from ssl_bio.schema import Recipe
 from ssl_bio.tasks import ContrastTask, DownstreamTask, ForecastTask, Task, TimeMAETask, VQVAETask
 
 BACKBONE = "backbone."
-READERS = ("lstm", "attention")  # kinds that forecast
+READERS = ("lstm", "attention")  # kinds that forecast and do nothing else
+FORECASTERS = (*READERS, "timemae", "vqvae")
 
 
 def backbone(recipe: Recipe, n_channels: int, length: int, will_load: bool = False) -> nn.Module:
@@ -97,6 +99,7 @@ def reader(recipe: Recipe) -> nn.Module:
         model.norm_key,
         model.dropout,
         quantizers,
+        model.causal,
     )
 
 
@@ -197,8 +200,17 @@ def _state_space(recipe: Recipe) -> dict[str, Any]:
 def network(recipe: Recipe, module: nn.Module, outcome: Outcome, form: Form) -> Predictor | Forecaster:
     """A backbone with what makes it answer."""
     if isinstance(outcome, Series):
-        return Forecaster(module, outcome.time_steps, outcome.mean, outcome.std)
+        return forecaster(recipe, module, outcome)
     return predictor(recipe, module, outcome, form)
+
+
+def forecaster(recipe: Recipe, module: nn.Module, outcome: Series) -> Forecaster:
+    """A reader or a backbone with what makes it forecast."""
+    model, time_steps = recipe.model, outcome.time_steps
+    scaling = Scaling(outcome.mean, outcome.std, model.scale_by == "history")
+    if model.kind not in READERS:
+        return PatchForecaster(module, time_steps, model.wave_length, scaling)
+    return (StepForecaster if model.causal else UnmaskedForecaster)(module, time_steps, scaling)
 
 
 def predictor(recipe: Recipe, module: nn.Module, outcome: OfWindow, form: Form) -> Predictor:
@@ -257,7 +269,10 @@ def downstream_task(recipe: Recipe, model: Predictor, outcome: OfWindow, frozen_
 def forecast_task(recipe: Recipe, model: Forecaster, outcome: Series) -> ForecastTask:
     """The recipe's forecasting task."""
     settings = recipe.finetune
-    return ForecastTask(model, outcome, settings.lr, settings.dense, settings.input_noise)
+    backbone_lr = settings.lr if settings.mode == "scratch" else settings.backbone_lr
+    return ForecastTask(
+        model, outcome, settings.lr, backbone_lr, settings.dense, settings.input_noise, settings.feed_back
+    )
 
 
 def transfer(module: nn.Module, start: Checkpoint, info: DatasetInfo, recipe: Recipe) -> list[str]:
@@ -269,6 +284,8 @@ def transfer(module: nn.Module, start: Checkpoint, info: DatasetInfo, recipe: Re
     Raises CheckpointError when anything else differs.
     """
     facts = start.facts
+    if recipe.finetune.task == "forecast":
+        _check_history(facts, info, recipe)
     wanted = module.state_dict()
     tensors = {
         name.removeprefix(BACKBONE): tensor for name, tensor in start.tensors.items() if name.startswith(BACKBONE)
@@ -293,6 +310,20 @@ def transfer(module: nn.Module, start: Checkpoint, info: DatasetInfo, recipe: Re
             anew.append(f"positions: only the first {n} of {n_wanted} are the checkpoint's")
     _load(module, tensors, start.path)
     return anew
+
+
+def _check_history(facts: Facts, info: DatasetInfo, recipe: Recipe) -> None:
+    if facts.sampling_rate != info.sampling_rate:
+        raise CheckpointError(
+            f"the checkpoint takes signals at {facts.sampling_rate:g} Hz, dataset {info.name} has "
+            f"{info.sampling_rate:g} Hz, at which it would be forecast: set data.sampling_rate, or choose another run"
+        )
+    time_steps, most = recipe.model.time_steps, facts.window or facts.length
+    if recipe.model.kind == "timemae" and time_steps > most:
+        raise CheckpointError(
+            f"model.time_steps {time_steps}: the checkpoint has positions for {most} samples, no more: choose less, or "
+            "pretrain on longer windows"
+        )
 
 
 def load_into(module: nn.Module, checkpoint: Checkpoint, prefix: str = "") -> None:

@@ -52,7 +52,7 @@ def finetune(plan: Recipe, data: PreparedDataset) -> None:
     check_augmentations(settings.augment, len(data.info.channels))
     rows = samples.training_rows(data, plan, settings.fit_on)
     asked = samples.outcome(data, plan, rows)
-    _check_forecast(plan, isinstance(asked, Series))
+    _check_forecast(plan, isinstance(asked, Series), data.info.length)
     if settings.monitor not in ("loss", *asked.columns):
         raise RecipeError(
             f"finetune.monitor {settings.monitor!r} is no figure of {plan.data.target!r}: "
@@ -80,22 +80,48 @@ def finetune(plan: Recipe, data: PreparedDataset) -> None:
         )
 
 
-def _check_forecast(plan: Recipe, forecasts: bool) -> None:
+def _check_forecast(plan: Recipe, forecasts: bool, length: int) -> None:
     settings, kind = plan.finetune, plan.model.kind
-    if forecasts != (kind in build.READERS):
+    if kind not in build.FORECASTERS if forecasts else kind in build.READERS:
         raise RecipeError(
             f"model.kind {kind!r} and finetune.task {settings.task!r} do not go together: "
-            f"{' and '.join(build.READERS)} forecast, the others do not"
+            f"{', '.join(build.FORECASTERS)} forecast, and {' and '.join(build.READERS)} do nothing else"
         )
-    if forecasts and settings.mode != "scratch":
-        raise RecipeError(f'finetune.mode {settings.mode!r}: {kind} starts from random weights, which is "scratch"')
-    if forecasts and (plan.model.window or "stretch" in " ".join(settings.augment) or plan.data.normalize != "none"):
-        raise RecipeError("a forecast is of series as they are: leave out model.window, stretch and data.normalize")
-    idle = _NOT_OF_FORECASTS if forecasts else ("input_noise",)
+    if forecasts:
+        _check_history(plan, length)
+    idle = _NOT_OF_FORECASTS if forecasts else ("input_noise", "feed_back")
     chosen = [key for key in idle if getattr(settings, key) != getattr(FinetuneSection(), key)]
     if chosen:
         what = "a forecast" if forecasts else "no other task than a forecast"
         raise RecipeError(f"finetune.{chosen[0]} means nothing to {what}: leave it out")
+
+
+def _check_history(plan: Recipe, length: int) -> None:
+    settings, model = plan.finetune, plan.model
+    reads = model.kind in build.READERS
+    if reads and settings.mode != "scratch":
+        raise RecipeError(
+            f'finetune.mode {settings.mode!r}: {model.kind} starts from random weights, which is "scratch"'
+        )
+    if settings.mode in _FROZEN:
+        raise RecipeError(f'finetune.mode {settings.mode!r}: a forecast trains the whole network: "full" or "scratch"')
+    if "stretch" in " ".join(settings.augment) or (reads and (model.window or plan.data.normalize != "none")):
+        raise RecipeError("a forecast is of series as they are: leave out model.window, stretch and data.normalize")
+    if not model.causal and model.kind != "attention":
+        raise RecipeError(f"model.causal is an option of attention: leave it out for {model.kind}")
+    reads_on = reads and model.causal
+    if settings.dense and not reads_on:
+        raise RecipeError(
+            f"finetune.dense learns a forecast after every sample, and {model.kind} "
+            f"{'with model.causal = false ' if reads else ''}sees all of a window: set finetune.dense to false"
+        )
+    if settings.feed_back and not settings.dense:
+        raise RecipeError("finetune.feed_back replaces samples of a longer history: set finetune.dense to true")
+    if not reads and length < model.time_steps + model.wave_length:
+        raise DataError(
+            f"series of {length} samples are shorter than model.time_steps {model.time_steps} and the "
+            f"{model.wave_length} of model.wave_length that are forecast at once"
+        )
 
 
 def _check_dense(plan: Recipe, data: PreparedDataset, rows: Rows) -> None:

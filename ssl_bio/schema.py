@@ -105,8 +105,10 @@ class ModelSection(Section):
     bridge: Literal["conv1d", "linear", "mlp"] = "conv1d"  # "vqvae": between the S4D blocks and tokens
     batch_norm: bool = True  # "vqvae": in the bridge
     coarse: Count = 1  # "vqvae": above 1 the decoder is hierarchical, one coarse code for so many tokens
-    # "lstm" and "attention", which forecast:
+    # "lstm" and "attention", which forecast; the first two keys also of "timemae" and "vqvae" where those do:
     time_steps: Annotated[int, Field(ge=2)] = 112  # samples that a forecast looks back on
+    scale_by: Literal["training", "history"] = "training"  # "history": each series by its own first time_steps samples
+    causal: bool = True  # "attention": no sample sees later ones; false: within time_steps each sees all
     positions: Literal["none", "sinusoidal", "random", "rotary"] = "rotary"
     norm_input: bool = True  # layer normalisation before attention
     norm_query: bool = False
@@ -175,6 +177,7 @@ class FinetuneSection(Section):
     # not after the last one alone.
     dense: bool = False
     input_noise: NonNegative = 0.0  # "forecast": deviation of white noise on the history; the target is clean
+    feed_back: Share = 0.0  # "forecast": share of the samples after time_steps that training shows as its own forecasts
     mixup: NonNegative = 0.0  # parameter of the Beta distribution; 0: none
     augment: list[Augmentation] = []
     augment_strength: NonNegative = 1.0

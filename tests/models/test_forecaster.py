@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from ssl_bio.models.forecaster import POSITIONS, AttentionReader, Forecaster, LookBack, LSTMReader
+from ssl_bio.models.forecaster import Scaling, StepForecaster
 from ssl_bio.models.quantizer import Quantizer
+from ssl_bio.models.readers import POSITIONS, AttentionReader, LookBack, LSTMReader
 
 STEPS = 12
 
@@ -52,13 +53,13 @@ def test_rotary_positions_know_distances_alone() -> None:
 
 def test_a_rollout_feeds_on_itself() -> None:
     torch.manual_seed(0)
-    model = Forecaster(attention(), STEPS, mean=5.0, std=2.0).eval()
+    model = StepForecaster(attention(), STEPS, Scaling(5.0, 2.0)).eval()
     history = 5 + 2 * torch.randn(2, 20)
     with torch.no_grad():
         found = model.rollout(history, 30)
         series = history
         for step in range(30):
-            following = model(model.standardised(series))[:, -1:] * 2 + 5
+            following = model((series - 5) / 2)[:, -1:] * 2 + 5
             torch.testing.assert_close(found[:, step], following[:, 0], atol=1e-4, rtol=1e-4)
             series = torch.cat([series, following], dim=1)
         torch.testing.assert_close(model.one_step(series)[:, -30:], found, atol=1e-4, rtol=1e-4)
