@@ -23,6 +23,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.pretrain_step
 	$(BIN)/python -m benchmarks.s4d_layer
 	$(BIN)/python -m benchmarks.patch_kmeans
+	$(BIN)/python -m benchmarks.forecast_rollout
 
 format: $(READY)
 	$(BIN)/ruff format .

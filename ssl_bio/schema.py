@@ -93,6 +93,7 @@ class ModelSection(Section):
     n_heads: Count = 4
     wave_length: Count = 8
     window: NonNegative = 0  # s that the network sees at once: longer signals are cropped; 0: all, or the checkpoint's
+    # (of pretraining alone where a backbone forecasts, which sees time_steps)
     stem: Literal["patch", "conv"] = "patch"
     encoder: Literal["timemae", "pre-norm", "bert"] = "timemae"
     bert_weights: str = ""  # empty: random weights; else a local folder that `transformers` can read

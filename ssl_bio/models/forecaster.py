@@ -4,6 +4,7 @@
 `WindowForecaster` reads the last `time_steps` samples afresh for every forecast, which costs a whole window each time.
 """
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple, cast
 
 import torch
@@ -41,7 +42,7 @@ class Scaling(NamedTuple):
     own: bool = False
 
 
-class Forecaster(nn.Module):
+class Forecaster(nn.Module, ABC):
     """What every forecaster offers. `time_steps`: how many samples it is given to begin with; `lead`: how many samples
     it forecasts at once.
 
@@ -51,7 +52,6 @@ class Forecaster(nn.Module):
 
     mean: Tensor
     std: Tensor
-    lead = 1
 
     def __init__(self, backbone: nn.Module, n_features: int, time_steps: int, lead: int, scaling: Scaling) -> None:
         super().__init__()
@@ -87,11 +87,13 @@ class Forecaster(nn.Module):
         found = getattr(self.backbone, "auxiliary_loss", None)
         return cast(Tensor, found()) if found else torch.zeros(())
 
+    @abstractmethod
     def _one_step(self, history: Tensor) -> Tensor:
-        raise NotImplementedError
+        """`one_step` of all but the last sample, standardised."""
 
+    @abstractmethod
     def _rollout(self, history: Tensor, horizon: int) -> Tensor:
-        raise NotImplementedError
+        """`rollout`, standardised."""
 
 
 class StepForecaster(Forecaster):
@@ -117,16 +119,16 @@ class StepForecaster(Forecaster):
         return torch.stack(found, dim=1)
 
 
-class WindowForecaster(Forecaster):
+class WindowForecaster(Forecaster, ABC):
     """Reads the last `time_steps` samples for every forecast of the `lead` samples that follow.
 
     A rollout of n samples reads n / `lead` windows, one after the other. One step ahead every sample has a window of
     its own, n in all, of which the first sample forecast counts: exact, and `lead` times the work of a rollout.
     """
 
+    @abstractmethod
     def features(self, window: Tensor) -> Tensor:
         """Standardised windows `(batch, time_steps)` -> `(batch, n_features)`."""
-        raise NotImplementedError
 
     def forward(self, history: Tensor) -> Tensor:
         return cast(Tensor, self.head(self.features(history[:, -self.time_steps :])))
