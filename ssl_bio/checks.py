@@ -88,7 +88,8 @@ def _check_forecast(plan: Recipe, forecasts: bool, length: int) -> None:
             f"{', '.join(build.FORECASTERS)} forecast, and {' and '.join(build.READERS)} do nothing else"
         )
     if forecasts:
-        _check_history(plan, length)
+        _check_start(plan)
+        _check_crops(plan, length)
     idle = _NOT_OF_FORECASTS if forecasts else ("input_noise", "feed_back")
     chosen = [key for key in idle if getattr(settings, key) != getattr(FinetuneSection(), key)]
     if chosen:
@@ -96,7 +97,8 @@ def _check_forecast(plan: Recipe, forecasts: bool, length: int) -> None:
         raise RecipeError(f"finetune.{chosen[0]} means nothing to {what}: leave it out")
 
 
-def _check_history(plan: Recipe, length: int) -> None:
+def _check_start(plan: Recipe) -> None:
+    """What a forecast starts from, and how its series come to it."""
     settings, model = plan.finetune, plan.model
     reads = model.kind in build.READERS
     if reads and settings.mode != "scratch":
@@ -107,10 +109,15 @@ def _check_history(plan: Recipe, length: int) -> None:
         raise RecipeError(f'finetune.mode {settings.mode!r}: a forecast trains the whole network: "full" or "scratch"')
     if "stretch" in " ".join(settings.augment) or (reads and (model.window or plan.data.normalize != "none")):
         raise RecipeError("a forecast is of series as they are: leave out model.window, stretch and data.normalize")
+
+
+def _check_crops(plan: Recipe, length: int) -> None:
+    """What a forecast learns from a crop of a series."""
+    settings, model = plan.finetune, plan.model
+    reads = model.kind in build.READERS
     if not model.causal and model.kind != "attention":
         raise RecipeError(f"model.causal is an option of attention: leave it out for {model.kind}")
-    reads_on = reads and model.causal
-    if settings.dense and not reads_on:
+    if settings.dense and not (reads and model.causal):
         raise RecipeError(
             f"finetune.dense learns a forecast after every sample, and {model.kind} "
             f"{'with model.causal = false ' if reads else ''}sees all of a window: set finetune.dense to false"
