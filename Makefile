@@ -24,6 +24,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.s4d_layer
 	$(BIN)/python -m benchmarks.patch_kmeans
 	$(BIN)/python -m benchmarks.denoise_record
+	$(BIN)/python -m benchmarks.forecast_rollout
 
 format: $(READY)
 	$(BIN)/ruff format .

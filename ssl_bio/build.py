@@ -15,9 +15,10 @@ from ssl_bio.models.contrast import MaskedContrast
 from ssl_bio.models.convnet import ConvBackbone, DilatedBackbone
 from ssl_bio.models.denoiser import Denoiser, TokenDecoder
 from ssl_bio.models.diffusion import Diffusion
-from ssl_bio.models.forecaster import AttentionReader, Forecaster, LSTMReader
+from ssl_bio.models.forecaster import Forecaster, PatchForecaster, Scaling, StepForecaster, UnmaskedForecaster
 from ssl_bio.models.heads import Backbone, Predictor, Unit
 from ssl_bio.models.quantizer import Quantizer
+from ssl_bio.models.readers import AttentionReader, LSTMReader
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
 from ssl_bio.models.vqvae import VQVAE, Bridge, FrozenCodes, VQVAEBackbone
 from ssl_bio.models.wave_unet import PixelShuffle, WaveUNet
@@ -28,8 +29,9 @@ from ssl_bio.samples import Form
 from ssl_bio.schema import Recipe
 from ssl_bio.tasks import DenoiseTask, DownstreamTask, ForecastTask, Task
 
-READERS = ("lstm", "attention")  # kinds that forecast
-CLEANERS = ("wave_unet", "pixel_shuffle", "diffusion")  # kinds that denoise
+READERS = ("lstm", "attention")  # kinds that forecast and do nothing else
+FORECASTERS = (*READERS, "timemae", "vqvae")
+CLEANERS = ("wave_unet", "pixel_shuffle", "diffusion")  # kinds that denoise and do nothing else
 
 
 def backbone(recipe: Recipe, n_channels: int, length: int, will_load: bool = False) -> nn.Module:
@@ -104,6 +106,7 @@ def reader(recipe: Recipe) -> nn.Module:
         model.norm_key,
         model.dropout,
         quantizers,
+        model.causal,
     )
 
 
@@ -217,7 +220,7 @@ def network(recipe: Recipe, module: nn.Module, outcome: Outcome, form: Form) -> 
     if isinstance(outcome, Signal):
         return denoiser(recipe, module, outcome, form)
     if isinstance(outcome, Series):
-        return Forecaster(module, outcome.time_steps, outcome.mean, outcome.std)
+        return forecaster(recipe, module, outcome)
     return predictor(recipe, module, outcome, form)
 
 
@@ -231,6 +234,15 @@ def denoiser(recipe: Recipe, module: nn.Module, outcome: Signal, form: Form) -> 
     width = int(cast(Backbone, module).layer_widths[-1])
     patch = -(-form.window // _fewest_tokens(module, form.window, all_layers=False))
     return Denoiser(module, TokenDecoder(width, len(outcome.names), patch), form.window)
+
+
+def forecaster(recipe: Recipe, module: nn.Module, outcome: Series) -> Forecaster:
+    """A reader or a backbone with what makes it forecast."""
+    model, time_steps = recipe.model, outcome.time_steps
+    scaling = Scaling(outcome.mean, outcome.std, model.scale_by == "history")
+    if model.kind not in READERS:
+        return PatchForecaster(module, time_steps, model.wave_length, scaling)
+    return (StepForecaster if model.causal else UnmaskedForecaster)(module, time_steps, scaling)
 
 
 def predictor(recipe: Recipe, module: nn.Module, outcome: OfWindow, form: Form) -> Predictor:
@@ -289,7 +301,10 @@ def downstream_task(recipe: Recipe, model: Predictor, outcome: OfWindow, frozen_
 def forecast_task(recipe: Recipe, model: Forecaster, outcome: Series) -> ForecastTask:
     """The recipe's forecasting task."""
     settings = recipe.finetune
-    return ForecastTask(model, outcome, settings.lr, settings.dense, settings.input_noise)
+    backbone_lr = settings.lr if settings.mode == "scratch" else settings.backbone_lr
+    return ForecastTask(
+        model, outcome, settings.lr, backbone_lr, settings.dense, settings.input_noise, settings.feed_back
+    )
 
 
 def denoise_task(recipe: Recipe, model: Denoiser, outcome: Signal) -> DenoiseTask:

@@ -12,7 +12,7 @@ from ssl_bio.schema import FinetuneSection, NoiseSection, Recipe
 _CLEANING = "networks that denoise or token backbones"
 _LOOKED_AT = 64  # windows
 _FROZEN = ("linear-probe", "random-frozen")  # modes in which the backbone stays as it is
-_OF_FORECASTS = ("input_noise",)
+_OF_FORECASTS = ("input_noise", "feed_back")
 _OF_DENOISING = ("draw_channels", "peak_ramp_epochs")
 _NOT_OF_SIGNALS = (  # means nothing where the answer is a signal itself
     "mixup",
@@ -58,7 +58,7 @@ def finetune(plan: Recipe, data: PreparedDataset) -> None:
     check_augmentations(settings.augment, len(data.info.channels))
     rows = samples.training_rows(data, plan, settings.fit_on)
     asked = samples.outcome(data, plan, rows)
-    _check_forecast(plan, isinstance(asked, Series))
+    _check_forecast(plan, isinstance(asked, Series), data.info.length)
     _check_denoise(plan, data, isinstance(asked, Signal))
     _check_idle(plan)
     if settings.monitor not in ("loss", *asked.columns):
@@ -88,17 +88,16 @@ def finetune(plan: Recipe, data: PreparedDataset) -> None:
         )
 
 
-def _check_forecast(plan: Recipe, forecasts: bool) -> None:
+def _check_forecast(plan: Recipe, forecasts: bool, length: int) -> None:
     settings, kind = plan.finetune, plan.model.kind
-    if forecasts != (kind in build.READERS):
+    if kind not in build.FORECASTERS if forecasts else kind in build.READERS:
         raise RecipeError(
             f"model.kind {kind!r} and finetune.task {settings.task!r} do not go together: "
-            f"{' and '.join(build.READERS)} forecast, the others do not"
+            f"{', '.join(build.FORECASTERS)} forecast, and {' and '.join(build.READERS)} do nothing else"
         )
-    if forecasts and settings.mode != "scratch":
-        raise RecipeError(f'finetune.mode {settings.mode!r}: {kind} starts from random weights, which is "scratch"')
-    if forecasts and (plan.model.window or "stretch" in " ".join(settings.augment) or plan.data.normalize != "none"):
-        raise RecipeError("a forecast is of series as they are: leave out model.window, stretch and data.normalize")
+    if forecasts:
+        _check_start(plan)
+        _check_crops(plan, length)
 
 
 def _check_denoise(plan: Recipe, data: PreparedDataset, denoises: bool) -> None:
@@ -162,6 +161,40 @@ def _check_idle(plan: Recipe) -> None:
     chosen = [key for key in idle if getattr(settings, key) != getattr(FinetuneSection(), key)]
     if chosen:
         raise RecipeError(f"finetune.{chosen[0]} means nothing to finetune.task {task!r}: leave it out")
+
+
+def _check_start(plan: Recipe) -> None:
+    """What a forecast starts from, and how its series come to it."""
+    settings, model = plan.finetune, plan.model
+    reads = model.kind in build.READERS
+    if reads and settings.mode != "scratch":
+        raise RecipeError(
+            f'finetune.mode {settings.mode!r}: {model.kind} starts from random weights, which is "scratch"'
+        )
+    if settings.mode in _FROZEN:
+        raise RecipeError(f'finetune.mode {settings.mode!r}: a forecast trains the whole network: "full" or "scratch"')
+    if "stretch" in " ".join(settings.augment) or (reads and (model.window or plan.data.normalize != "none")):
+        raise RecipeError("a forecast is of series as they are: leave out model.window, stretch and data.normalize")
+
+
+def _check_crops(plan: Recipe, length: int) -> None:
+    """What a forecast learns from a crop of a series."""
+    settings, model = plan.finetune, plan.model
+    reads = model.kind in build.READERS
+    if not model.causal and model.kind != "attention":
+        raise RecipeError(f"model.causal is an option of attention: leave it out for {model.kind}")
+    if settings.dense and not (reads and model.causal):
+        raise RecipeError(
+            f"finetune.dense learns a forecast after every sample, and {model.kind} "
+            f"{'with model.causal = false ' if reads else ''}sees all of a window: set finetune.dense to false"
+        )
+    if settings.feed_back and not settings.dense:
+        raise RecipeError("finetune.feed_back replaces samples of a longer history: set finetune.dense to true")
+    if not reads and length < model.time_steps + model.wave_length:
+        raise DataError(
+            f"series of {length} samples are shorter than model.time_steps {model.time_steps} and the "
+            f"{model.wave_length} of model.wave_length that are forecast at once"
+        )
 
 
 def _check_dense(plan: Recipe, data: PreparedDataset, rows: Rows) -> None:

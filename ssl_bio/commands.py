@@ -215,7 +215,7 @@ def _finetune_one(wishes: Wishes, job: Job, device: torch.device, with_row: bool
     resolved = resolve.with_dataset(resolved, data.info)
     plan = resolved.recipe
     checks.finetune(plan, data)
-    form = samples.form(plan, data.info, start.facts if start else None)
+    form = samples.finetuning_form(plan, data.info, start.facts if start else None)
     runtime.seed_torch(plan.seed, "initialise")
     backbone = build.backbone(plan, len(data.info.channels), form.window, will_load=bool(start))
     samples.fit_input_scaling(backbone, data, plan, form)
@@ -340,7 +340,7 @@ def _say_form(form: Form, data: PreparedDataset, anew: Sequence[str], plan: Reci
     have no label."""
     if form.sampling_rate != data.info.sampling_rate:
         note(f"signals are resampled to {form.sampling_rate:g} Hz, the checkpoint's rate")
-    if form.window < form.length:
+    if form.window < form.length and plan.finetune.task != "forecast":
         then = "pieced together" if plan.finetune.task == "denoise" else "averaged"
         note(f"the network sees {form.window} of {form.length} samples: drawn in training, {then} in evaluation")
     for line in anew:

@@ -118,7 +118,7 @@ def forecaster(
     settings = plan.finetune
     rows = samples.training_rows(data, plan, settings.fit_on)
     # Densely a crop holds as many forecasts that look back all the way as ones that cannot yet.
-    crop = min((2 if settings.dense else 1) * outcome.time_steps + 1, form.length)
+    crop = min((2 if settings.dense else 1) * outcome.time_steps + model.lead, form.length)
     view = samples.view(data, plan, np.repeat(rows, max(1, form.length // crop)), form)
     weights = samples.drawing_weights(data, plan, view.rows)
     batches = Batches(

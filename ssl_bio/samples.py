@@ -51,6 +51,12 @@ def form(plan: Recipe, info: DatasetInfo, start: Facts | None = None) -> Form:
     return Form(rate, length, min(wanted or length, length))
 
 
+def finetuning_form(plan: Recipe, info: DatasetInfo, start: Facts | None = None) -> Form:
+    """The form of a dataset for finetuning: a forecast sees `time_steps` samples at once."""
+    found = form(plan, info, start)
+    return found._replace(window=plan.model.time_steps) if plan.finetune.task == "forecast" else found
+
+
 def form_of(facts: Facts) -> Form:
     """The form that a finished run was trained on."""
     return Form(facts.sampling_rate, facts.length, facts.window or facts.length)

@@ -113,6 +113,7 @@ class ModelSection(Section):
     n_heads: Count = 4
     wave_length: Count = 8
     window: NonNegative = 0  # s that the network sees at once: longer signals are cropped; 0: all, or the checkpoint's
+    # (of pretraining alone where a backbone forecasts, which sees time_steps)
     stem: Literal["patch", "conv"] = "patch"
     encoder: Literal["timemae", "pre-norm", "bert"] = "timemae"
     bert_weights: str = ""  # empty: random weights; else a local folder that `transformers` can read
@@ -128,8 +129,10 @@ class ModelSection(Section):
     # "wave_unet", "pixel_shuffle" and "diffusion", which denoise, n_layers levels deep:
     bottleneck_layers: Annotated[int, Field(ge=0)] = 0  # transformer layers at the deepest level
     sampling_steps: Count = 8  # "diffusion"
-    # "lstm" and "attention", which forecast:
+    # "lstm" and "attention", which forecast; the first two keys also of "timemae" and "vqvae" where those do:
     time_steps: Annotated[int, Field(ge=2)] = 112  # samples that a forecast looks back on
+    scale_by: Literal["training", "history"] = "training"  # "history": each series by its own first time_steps samples
+    causal: bool = True  # "attention": no sample sees later ones; false: within time_steps each sees all
     positions: Literal["none", "sinusoidal", "random", "rotary"] = "rotary"
     norm_input: bool = True  # layer normalisation before attention
     norm_query: bool = False
@@ -207,6 +210,7 @@ class FinetuneSection(Section):
     dense: bool = False
     input_noise: NonNegative = 0.0  # "forecast": deviation of white noise on the history; the target is clean
     draw_channels: list[str] = []  # "denoise": a training window shows one of these, at random, not data.channels
+    feed_back: Share = 0.0  # "forecast": share of the samples after time_steps that training shows as its own forecasts
     mixup: NonNegative = 0.0  # parameter of the Beta distribution; 0: none
     augment: list[Augmentation] = []
     augment_strength: NonNegative = 1.0

@@ -5,13 +5,13 @@ what the history shows. A task never sees a recipe, a file or the loop.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ssl_bio.models.denoiser import Denoiser
-from ssl_bio.models.forecaster import Forecaster, Reader
+from ssl_bio.models.forecaster import Forecaster
 from ssl_bio.models.heads import Predictor, stages
 from ssl_bio.models.waveform_loss import waveform_loss
 from ssl_bio.optim import Group, groups_of
@@ -145,33 +145,66 @@ class DownstreamTask(Steady):
 
 
 class ForecastTask(Steady):
-    """The next sample of a series from the ones before it: after every sample (`dense`), or after the last one alone.
+    """The next samples of a series from the ones before: after every sample (`dense`), or at the end of a crop alone.
 
-    `noise` disturbs the history in training, in deviations of the series, so that a forecast that feeds on itself meets
-    nothing new in its own errors.
+    Where a series is standardised by its own first `time_steps` samples, forecasts among those would know the future:
+    only later ones are learnt. `noise` disturbs the history in training, in deviations of the series, and `feed_back`
+    replaces a share of what follows the first `time_steps` samples by the network's own forecasts (parallel scheduled
+    sampling, Duckworth et al. 2019), so that a forecast that feeds on itself meets nothing new in its own errors.
     """
 
-    def __init__(self, model: Forecaster, outcome: Series, lr: float, dense: bool, noise: float) -> None:
+    def __init__(
+        self,
+        model: Forecaster,
+        outcome: Series,
+        lr: float,
+        backbone_lr: float,
+        dense: bool,
+        noise: float = 0.0,
+        feed_back: float = 0.0,
+    ) -> None:
         self.model, self.outcome = model, outcome
-        self.lr, self.dense, self.noise = lr, dense, noise
+        self.lr, self.backbone_lr = lr, backbone_lr
+        self.dense, self.noise, self.feed_back = dense, noise, feed_back
 
     def step(self, inputs: Tensor, targets: Tensor | None = None) -> StepResult:
         """Series `(batch, 1, time)`; targets are not looked at."""
-        series = self.model.standardised(inputs[:, 0])
-        history, wanted = series[:, :-1], series[:, 1:]
-        if self.noise and self.model.training:
-            history = history + self.noise * torch.randn_like(history)
-        outputs = self.model(history)
+        model, series = self.model, inputs[:, 0]
+        series = model.scale(series).standardised(series)
+        outputs = model(self._disturbed(series[:, : -model.lead]))
         if not self.dense:
-            outputs, wanted = outputs[:, -1:], wanted[:, -1:]
-        error = self.outcome.loss(outputs, wanted)
-        loss = error + cast(Reader, self.model.backbone).auxiliary_loss().to(error.device)
+            outputs = outputs[:, -model.lead :]
+        elif model.own_scale:
+            outputs = outputs[:, model.time_steps - 1 :]
+        error = self.outcome.loss(outputs, series[:, -outputs.shape[1] :])
+        loss = error + model.auxiliary_loss().to(error.device)
         n = torch.tensor(float(len(inputs)))
         return StepResult(loss, {"windows": n, "loss": error.detach() * n})
 
+    def _disturbed(self, history: Tensor) -> Tensor:
+        if self.feed_back and self.model.training:
+            history = self._fed_back(history)
+        if self.noise and self.model.training:
+            history = history + self.noise * torch.randn_like(history)
+        return history
+
+    @torch.no_grad()
+    def _fed_back(self, history: Tensor) -> Tensor:
+        self.model.eval()
+        own = self.model(history)[:, :-1]
+        self.model.train()
+        drawn = torch.rand_like(own) < self.feed_back
+        drawn[:, : self.model.time_steps - 1] = False
+        return torch.cat([history[:, :1], torch.where(drawn, own, history[:, 1:])], dim=1)
+
     def parameter_groups(self) -> list[Group]:
-        """Everything at one rate."""
-        return groups_of("head", self.model, self.lr)
+        """Everything at one rate, or the backbone at its own where that differs."""
+        if self.backbone_lr == self.lr:
+            return groups_of("head", self.model, self.lr)
+        return [
+            *groups_of("head", self.model.head, self.lr),
+            *groups_of("backbone", self.model.backbone, self.backbone_lr),
+        ]
 
     def figures(self, sums: Sums) -> dict[str, float]:
         """loss: the error alone, standardised."""

@@ -22,6 +22,8 @@ def transfer(module: nn.Module, start: Checkpoint, info: DatasetInfo, recipe: Re
     Raises CheckpointError when anything else differs.
     """
     facts = start.facts
+    if recipe.finetune.task == "forecast":
+        _check_history(facts, info, recipe)
     wanted = module.state_dict()
     tensors = {
         name.removeprefix(BACKBONE): tensor for name, tensor in start.tensors.items() if name.startswith(BACKBONE)
@@ -46,6 +48,20 @@ def transfer(module: nn.Module, start: Checkpoint, info: DatasetInfo, recipe: Re
             anew.append(f"positions: only the first {n} of {n_wanted} are the checkpoint's")
     _load(module, tensors, start.path)
     return anew
+
+
+def _check_history(facts: Facts, info: DatasetInfo, recipe: Recipe) -> None:
+    if facts.sampling_rate != info.sampling_rate:
+        raise CheckpointError(
+            f"the checkpoint takes signals at {facts.sampling_rate:g} Hz, dataset {info.name} has "
+            f"{info.sampling_rate:g} Hz, at which it would be forecast: set data.sampling_rate, or choose another run"
+        )
+    time_steps, most = recipe.model.time_steps, facts.window or facts.length
+    if recipe.model.kind == "timemae" and time_steps > most:
+        raise CheckpointError(
+            f"model.time_steps {time_steps}: the checkpoint has positions for {most} samples, no more: choose less, or "
+            "pretrain on longer windows"
+        )
 
 
 def load_into(module: nn.Module, checkpoint: Checkpoint, prefix: str = "") -> None:

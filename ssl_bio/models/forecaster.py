@@ -1,322 +1,177 @@
-"""Networks that look back on a series: one token for every sample, made of that sample and the ones before it.
+"""Networks that say how a series goes on, one step ahead from the truth or feeding on what they said before.
 
-Each can read a whole series at once, or go on from a kept state, a sample at a time, with the same outcome; what a
-sample costs does then not depend on how many came before. `Forecaster` puts the next sample's value on top.
+`StepForecaster` reads on from a kept state, so that a sample costs the same however many came before;
+`WindowForecaster` reads the last `time_steps` samples afresh for every forecast, which costs a whole window each time.
 """
 
-import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from abc import ABC, abstractmethod
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ssl_bio.models.layers import Dropout
-from ssl_bio.models.quantizer import Quantizer
+from ssl_bio.models.heads import Backbone
+from ssl_bio.models.readers import Reader
 
-POSITIONS = ("none", "sinusoidal", "random", "rotary")
-
-
-class Reader(Protocol):
-    """Reads a standardised series. A state is what must be kept to go on."""
-
-    d_model: int
-
-    def __call__(self, series: Tensor) -> Tensor:
-        """Series `(batch, time)` -> tokens `(batch, time, d_model)`."""
-        ...
-
-    def read(self, series: Tensor) -> tuple[Tensor, Any]:
-        """The same tokens, and the state after the last sample."""
-        ...
-
-    def step(self, sample: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """One more sample `(batch,)` -> its token `(batch, d_model)` and the next state; the one given is used up."""
-        ...
-
-    def auxiliary_loss(self) -> Tensor:
-        """What the last forward pass adds to the loss."""
-        ...
+_LEAST_DEVIATION = 0.01  # of a history, as a share of the deviation of all series
+_WINDOWS_AT_ONCE = 512
 
 
-class LSTMReader(nn.Module):
-    """Long short-term memory (Hochreiter and Schmidhuber 1997)."""
+class Scale(NamedTuple):
+    """What a series is standardised by; each a number, or one a series, `(batch, 1)`."""
 
-    def __init__(self, d_model: int = 64, n_layers: int = 1, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.d_model = d_model
-        self.lstm = nn.LSTM(1, d_model, n_layers, batch_first=True)
-        self.dropout = Dropout(dropout)
+    mean: Tensor
+    std: Tensor
 
-    def forward(self, series: Tensor) -> Tensor:
-        return self.read(series)[0]
+    def standardised(self, series: Tensor) -> Tensor:
+        """A series in its own unit -> standardised."""
+        return (series - self.mean) / self.std
 
-    def read(self, series: Tensor) -> tuple[Tensor, Any]:
-        """Tokens, and hidden and cell state."""
-        tokens, state = self.lstm(series[..., None])
-        return cast(Tensor, self.dropout(tokens)), state
-
-    def step(self, sample: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """One more sample."""
-        tokens, state = self.lstm(sample[:, None, None], state)
-        return cast(Tensor, self.dropout(tokens))[:, 0], state
-
-    def auxiliary_loss(self) -> Tensor:
-        """Nothing."""
-        return torch.zeros(())
+    def restored(self, series: Tensor) -> Tensor:
+        """A standardised series -> in its own unit."""
+        return series * self.std + self.mean
 
 
-class Memory(NamedTuple):
-    """Keys and values of the last samples in a ring, `(batch, n_heads, time_steps, d_head)` each."""
+class Scaling(NamedTuple):
+    """How series are standardised: `mean` and `std` for all alike; or with `own` each by the mean and deviation of its
+    first `time_steps` samples, and by those as long as it goes on, so that no rollout can forget them (after the
+    reversible instance normalisation of Kim et al. 2022)."""
 
-    keys: Tensor
-    values: Tensor
-
-
-class LookBack(nn.Module):
-    """Multi-head attention of every sample to itself and the `time_steps - 1` before it (Vaswani et al. 2017).
-
-    `norm_query`, `norm_key`: layer normalisation of queries and keys (Henry et al. 2020). `rotary`: queries and keys
-    are turned by their place (Su et al. 2021), so that only distances count. `quantizer`: values give way to codes.
-    """
-
-    def __init__(
-        self,
-        d_model: int,
-        n_heads: int,
-        time_steps: int,
-        norm_query: bool = False,
-        norm_key: bool = True,
-        rotary: bool = False,
-        quantizer: Quantizer | None = None,
-    ) -> None:
-        super().__init__()
-        if d_model % n_heads:
-            raise ValueError(f"d_model {d_model} is not a multiple of n_heads {n_heads}")
-        if rotary and (d_model // n_heads) % 2:
-            raise ValueError(f"rotary positions need an even width a head, not {d_model // n_heads}")
-        self.n_heads, self.time_steps, self.rotary = n_heads, time_steps, rotary
-        self.query, self.key, self.value, self.out = (nn.Linear(d_model, d_model) for _ in range(4))
-        self.norm_query: nn.Module = nn.LayerNorm(d_model) if norm_query else nn.Identity()
-        self.norm_key: nn.Module = nn.LayerNorm(d_model) if norm_key else nn.Identity()
-        self.quantizer = quantizer
-        self.commitment = torch.zeros(())
-
-    def forward(self, tokens: Tensor, first: int) -> tuple[Tensor, Memory]:
-        """Tokens `(batch, time, d_model)`, the first at place `first`; also what the next sample looks back on."""
-        q, k, v = self._project(tokens, first)
-        n = tokens.shape[1]
-        place = torch.arange(n, device=tokens.device)
-        distance = place[:, None] - place
-        seen = (distance >= 0) & (distance < self.time_steps)
-        y = self._joined(F.scaled_dot_product_attention(q, k, v, attn_mask=seen))
-        return y, self._memory(k, v, first)
-
-    def step(self, token: Tensor, place: int, memory: Memory) -> Tensor:
-        """A token `(batch, 1, d_model)` at a place; its key and value take the oldest ones' slot in the memory, which
-        changes in place."""
-        q, k, v = self._project(token, place)
-        slot = place % self.time_steps
-        memory.keys[:, :, slot], memory.values[:, :, slot] = k[:, :, 0], v[:, :, 0]
-        known = min(place + 1, self.time_steps)
-        return self._joined(F.scaled_dot_product_attention(q, memory.keys[:, :, :known], memory.values[:, :, :known]))
-
-    def _project(self, tokens: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor]:
-        q, k = self.norm_query(self.query(tokens)), self.norm_key(self.key(tokens))
-        v = self.value(tokens)
-        if self.quantizer:
-            found = self.quantizer(v)
-            v, self.commitment = found.tokens, found.commitment
-        q, k, v = (part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in (q, k, v))
-        if self.rotary:
-            turn = _angles(first, tokens.shape[1], q.shape[-1], tokens.device)
-            q, k = _turned(q, turn), _turned(k, turn)
-        return q, k, v
-
-    def _memory(self, keys: Tensor, values: Tensor, first: int) -> Memory:
-        batch, heads, n, width = keys.shape
-        ring = keys.new_zeros(batch, heads, self.time_steps, width)
-        memory = Memory(ring, ring.clone())
-        kept = min(n, self.time_steps)
-        slots = torch.arange(first + n - kept, first + n, device=keys.device) % self.time_steps
-        memory.keys[:, :, slots], memory.values[:, :, slots] = keys[:, :, -kept:], values[:, :, -kept:]
-        return memory
-
-    def _joined(self, heads: Tensor) -> Tensor:
-        return cast(Tensor, self.out(heads.transpose(1, 2).flatten(2)))
+    mean: float = 0.0
+    std: float = 1.0
+    own: bool = False
 
 
-class LookBackBlock(nn.Module):
-    """`LookBack`, then a GELU feed-forward layer of four times the width, both residual; the latter and, with
-    `norm_input`, the former on normalised tokens."""
+class Forecaster(nn.Module, ABC):
+    """What every forecaster offers. `time_steps`: how many samples it is given to begin with; `lead`: how many samples
+    it forecasts at once.
 
-    def __init__(self, look: LookBack, d_model: int, norm_input: bool, dropout: float) -> None:
-        super().__init__()
-        self.look = look
-        self.norm_input: nn.Module = nn.LayerNorm(d_model) if norm_input else nn.Identity()
-        self.norm_feed_forward = nn.LayerNorm(d_model)
-        self.up, self.down = nn.Linear(d_model, 4 * d_model), nn.Linear(4 * d_model, d_model)
-        self.dropout = Dropout(dropout)
-
-    def forward(self, tokens: Tensor, first: int) -> tuple[Tensor, Memory]:
-        """Tokens onwards, and the memory."""
-        seen, memory = self.look(self.norm_input(tokens), first)
-        return self._onwards(tokens, seen), memory
-
-    def step(self, token: Tensor, place: int, memory: Memory) -> Tensor:
-        """One token onwards."""
-        return self._onwards(token, self.look.step(self.norm_input(token), place, memory))
-
-    def _onwards(self, tokens: Tensor, seen: Tensor) -> Tensor:
-        tokens = tokens + self.dropout(seen)
-        return cast(Tensor, tokens + self.dropout(self.down(F.gelu(self.up(self.norm_feed_forward(tokens))))))
-
-
-class AttentionReader(nn.Module):
-    """A transformer whose every layer looks back `time_steps` samples, no further, so that what it has to keep does not
-    grow.
-
-    `positions`: "none"; "sinusoidal" (Vaswani et al. 2017) and "random", a fixed random vector for each of `time_steps`
-    places over and over, both added to the samples; or "rotary". In training a series begins at a place drawn at
-    random, for a rollout goes far beyond the places of a training crop. `quantizers`: one a layer, for vector-quantised
-    values.
-    """
-
-    table: Tensor
-
-    def __init__(
-        self,
-        d_model: int = 64,
-        n_layers: int = 1,
-        n_heads: int = 4,
-        time_steps: int = 112,
-        positions: str = "rotary",
-        norm_input: bool = True,
-        norm_query: bool = False,
-        norm_key: bool = True,
-        dropout: float = 0.0,
-        quantizers: Sequence[Quantizer] = (),
-    ) -> None:
-        super().__init__()
-        if positions not in POSITIONS:
-            raise ValueError(f"positions must be one of {', '.join(POSITIONS)}, not {positions!r}")
-        if positions == "sinusoidal" and d_model % 2:
-            raise ValueError(f"sinusoidal positions need an even d_model, not {d_model}")
-        self.d_model, self.positions = d_model, positions
-        self.enter = nn.Linear(1, d_model)
-        self.register_buffer("table", torch.randn(time_steps if positions == "random" else 0, d_model))
-        self.blocks = nn.ModuleList(
-            LookBackBlock(
-                LookBack(
-                    d_model,
-                    n_heads,
-                    time_steps,
-                    norm_query,
-                    norm_key,
-                    positions == "rotary",
-                    quantizers[layer] if quantizers else None,
-                ),
-                d_model,
-                norm_input,
-                dropout,
-            )
-            for layer in range(n_layers)
-        )
-        self.norm = nn.LayerNorm(d_model)
-
-    def forward(self, series: Tensor) -> Tensor:
-        return self.read(series)[0]
-
-    def read(self, series: Tensor) -> tuple[Tensor, Any]:
-        """Tokens, and the place of the next sample with every layer's memory."""
-        first = int(torch.randint(_FURTHEST_START, ())) if self.training else 0
-        x, memories = self._entered(series, first), []
-        for block in self.blocks:
-            x, memory = block(x, first)
-            memories.append(memory)
-        return cast(Tensor, self.norm(x)), (first + series.shape[1], memories)
-
-    def step(self, sample: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """One more sample."""
-        place, memories = state
-        x = self._entered(sample[:, None], place)
-        for block, memory in zip(self.blocks, memories, strict=True):
-            x = cast(LookBackBlock, block).step(x, place, memory)
-        return cast(Tensor, self.norm(x))[:, 0], (place + 1, memories)
-
-    def auxiliary_loss(self) -> Tensor:
-        """The commitment of quantised values."""
-        return torch.stack([cast(LookBackBlock, block).look.commitment for block in self.blocks]).sum()
-
-    def _entered(self, series: Tensor, first: int) -> Tensor:
-        x = cast(Tensor, self.enter(series[..., None]))
-        n = series.shape[1]
-        if self.positions == "sinusoidal":
-            angles = _angles(first, n, self.d_model, series.device)
-            return x + torch.cat([angles.sin(), angles.cos()], dim=-1)
-        if self.positions == "random":
-            places = torch.arange(first, first + n, device=series.device)
-            return x + self.table[places % len(self.table)]
-        return x
-
-
-class Forecaster(nn.Module):
-    """A reader and a linear head: from a series in its own unit, the value of the next sample.
-
-    `mean` and `std` standardise the series; `time_steps`: how many samples a forecast is given to begin with.
+    `forward`: a standardised history `(batch, time)` -> forecasts `(batch, n)`, standardised, the last of them `lead`
+    samples after the history's end, each one sample after the one before.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, reader: nn.Module, time_steps: int, mean: float = 0.0, std: float = 1.0) -> None:
+    def __init__(self, backbone: nn.Module, n_features: int, time_steps: int, lead: int, scaling: Scaling) -> None:
         super().__init__()
-        self.backbone, self.time_steps = reader, time_steps
-        self.head = nn.Linear(cast(Reader, reader).d_model, 1)
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        self.backbone, self.time_steps, self.lead = backbone, time_steps, lead
+        self.own_scale = scaling.own
+        self.head = nn.Linear(n_features, lead)
+        self.register_buffer("mean", torch.tensor(scaling.mean))
+        self.register_buffer("std", torch.tensor(scaling.std))
 
-    def forward(self, series: Tensor) -> Tensor:
-        """Standardised series `(batch, time)` -> after each sample the next one, standardised, `(batch, time)`."""
-        return cast(Tensor, self.head(self.backbone(series)))[..., 0]
-
-    def standardised(self, series: Tensor) -> Tensor:
-        """By mean and deviation."""
-        return (series - self.mean) / self.std
+    def scale(self, series: Tensor) -> Scale:
+        """What a series `(batch, time)` is standardised by, `time_steps` samples of it or more."""
+        if not self.own_scale:
+            return Scale(self.mean, self.std)
+        shown = series[:, : self.time_steps]
+        # A history that stands still has no scale of its own.
+        least = _LEAST_DEVIATION * self.std
+        return Scale(shown.mean(dim=1, keepdim=True), shown.std(dim=1, correction=0, keepdim=True).clamp(min=least))
 
     def one_step(self, series: Tensor) -> Tensor:
         """Every sample after the first `time_steps` of a series `(batch, time)`, each from the true ones before it:
         `(batch, time - time_steps)`, in the series' unit."""
-        found = self(self.standardised(series[:, :-1]))[:, self.time_steps - 1 :]
-        return cast(Tensor, found * self.std + self.mean)
+        scale = self.scale(series)
+        return scale.restored(self._one_step(scale.standardised(series[:, :-1])))
 
     def rollout(self, history: Tensor, horizon: int) -> Tensor:
         """`horizon` samples after a history `(batch, time)`, each from the ones predicted before it:
         `(batch, horizon)`, in the series' unit."""
+        scale = self.scale(history)
+        return scale.restored(self._rollout(scale.standardised(history), horizon))
+
+    def auxiliary_loss(self) -> Tensor:
+        """What the last forward pass adds to the loss: the commitment of quantised values, if there are any."""
+        found = getattr(self.backbone, "auxiliary_loss", None)
+        return cast(Tensor, found()) if found else torch.zeros(())
+
+    @abstractmethod
+    def _one_step(self, history: Tensor) -> Tensor:
+        """`one_step` of all but the last sample, standardised."""
+
+    @abstractmethod
+    def _rollout(self, history: Tensor, horizon: int) -> Tensor:
+        """`rollout`, standardised."""
+
+
+class StepForecaster(Forecaster):
+    """A reader and a linear head: after each sample the next one's value. It goes on from the reader's state."""
+
+    def __init__(self, reader: nn.Module, time_steps: int, scaling: Scaling = Scaling()) -> None:  # noqa: B008  # it is immutable
+        super().__init__(reader, cast(Reader, reader).d_model, time_steps, 1, scaling)
+
+    def forward(self, history: Tensor) -> Tensor:
+        return cast(Tensor, self.head(self.backbone(history)))[..., 0]
+
+    def _one_step(self, history: Tensor) -> Tensor:
+        return cast(Tensor, self(history))[:, self.time_steps - 1 :]
+
+    def _rollout(self, history: Tensor, horizon: int) -> Tensor:
         reader = cast(Reader, self.backbone)
-        tokens, state = reader.read(self.standardised(history))
+        tokens, state = reader.read(history)
         token, found = tokens[:, -1], []
         for _ in range(horizon):
             sample = self.head(token)[:, 0]
             found.append(sample)
             token, state = reader.step(sample, state)
-        return torch.stack(found, dim=1) * self.std + self.mean
+        return torch.stack(found, dim=1)
 
 
-_FURTHEST_START = 100_000
+class WindowForecaster(Forecaster, ABC):
+    """Reads the last `time_steps` samples for every forecast of the `lead` samples that follow.
+
+    A rollout of n samples reads n / `lead` windows, one after the other. One step ahead every sample has a window of
+    its own, n in all, of which the first sample forecast counts: exact, and `lead` times the work of a rollout.
+    """
+
+    @abstractmethod
+    def features(self, window: Tensor) -> Tensor:
+        """Standardised windows `(batch, time_steps)` -> `(batch, n_features)`."""
+
+    def forward(self, history: Tensor) -> Tensor:
+        return cast(Tensor, self.head(self.features(history[:, -self.time_steps :])))
+
+    def _one_step(self, history: Tensor) -> Tensor:
+        windows = history.unfold(1, self.time_steps, 1)
+        found = [self(part)[:, 0] for part in torch.split(windows.flatten(0, 1), _WINDOWS_AT_ONCE)]
+        return torch.cat(found).view(windows.shape[:2])
+
+    def _rollout(self, history: Tensor, horizon: int) -> Tensor:
+        window, found = history[:, -self.time_steps :], []
+        for _ in range(-(-horizon // self.lead)):
+            following = self(window)
+            found.append(following)
+            window = torch.cat([window, following], dim=1)[:, -self.time_steps :]
+        return torch.cat(found, dim=1)[:, :horizon]
 
 
-def _angles(first: int, n: int, width: int, device: torch.device) -> Tensor:
-    """Angles `(n, width / 2)` of places from `first` on, slower and slower along the width; in double precision up to
-    the last moment, for places grow large."""
-    speed = torch.exp(torch.arange(0, width, 2, dtype=torch.float64, device=device) * (-math.log(10_000.0) / width))
-    angles = torch.arange(first, first + n, dtype=torch.float64, device=device)[:, None] * speed
-    return angles.remainder(2 * math.pi).float()
+class UnmaskedForecaster(WindowForecaster):
+    """Attention without a causal mask and a linear head on the last sample's token: the next sample's value."""
+
+    def __init__(self, reader: nn.Module, time_steps: int, scaling: Scaling = Scaling()) -> None:  # noqa: B008  # it is immutable
+        super().__init__(reader, cast(Reader, reader).d_model, time_steps, 1, scaling)
+
+    def features(self, window: Tensor) -> Tensor:
+        """The last token."""
+        return cast(Tensor, self.backbone(window))[:, -1]
 
 
-def _turned(x: Tensor, angles: Tensor) -> Tensor:
-    """Pairs of features `(..., n, width)` turned by their places' angles."""
-    first, second = x.chunk(2, dim=-1)
-    sine, cosine = angles.sin(), angles.cos()
-    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+class PatchForecaster(WindowForecaster):
+    """A backbone of signals, pretrained or not, and a linear head on the mean of its tokens and the last one: the next
+    `lead` samples at once. The backbone sees samples in the unit that it was pretrained on."""
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        time_steps: int,
+        lead: int,
+        scaling: Scaling = Scaling(),  # noqa: B008  # it is immutable
+    ) -> None:
+        super().__init__(backbone, 2 * cast(Backbone, backbone).layer_widths[-1], time_steps, lead, scaling)
+
+    def features(self, window: Tensor) -> Tensor:
+        """Mean and last token."""
+        tokens = cast(Tensor, self.backbone((window * self.std + self.mean)[:, None]))
+        return torch.cat([tokens.mean(dim=1), tokens[:, -1]], dim=-1)

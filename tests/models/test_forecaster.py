@@ -1,10 +1,13 @@
-"""Readers of series: a sample at a time is the same as all at once, and nothing looks ahead or too far back."""
+"""Readers of series: a sample at a time is the same as all at once, and nothing looks ahead or too far back.
+Forecasters: a rollout feeds on itself, however it is computed."""
 
 import pytest
 import torch
 
-from ssl_bio.models.forecaster import POSITIONS, AttentionReader, Forecaster, LookBack, LSTMReader
+from ssl_bio.models.forecaster import PatchForecaster, Scaling, StepForecaster, UnmaskedForecaster
 from ssl_bio.models.quantizer import Quantizer
+from ssl_bio.models.readers import POSITIONS, AttentionReader, LookBack, LSTMReader
+from ssl_bio.models.timemae import TimeMAEBackbone
 
 STEPS = 12
 
@@ -52,16 +55,71 @@ def test_rotary_positions_know_distances_alone() -> None:
 
 def test_a_rollout_feeds_on_itself() -> None:
     torch.manual_seed(0)
-    model = Forecaster(attention(), STEPS, mean=5.0, std=2.0).eval()
+    model = StepForecaster(attention(), STEPS, Scaling(5.0, 2.0)).eval()
     history = 5 + 2 * torch.randn(2, 20)
     with torch.no_grad():
         found = model.rollout(history, 30)
         series = history
         for step in range(30):
-            following = model(model.standardised(series))[:, -1:] * 2 + 5
+            following = model((series - 5) / 2)[:, -1:] * 2 + 5
             torch.testing.assert_close(found[:, step], following[:, 0], atol=1e-4, rtol=1e-4)
             series = torch.cat([series, following], dim=1)
         torch.testing.assert_close(model.one_step(series)[:, -30:], found, atol=1e-4, rtol=1e-4)
+
+
+def test_without_a_mask_a_rollout_reads_its_last_window_at_every_step() -> None:
+    torch.manual_seed(0)
+    reader = AttentionReader(16, 2, 2, STEPS, causal=False)
+    model = UnmaskedForecaster(reader, STEPS, Scaling(5.0, 2.0)).eval()
+    series = 5 + 2 * torch.randn(2, 20)
+    with torch.no_grad():
+        found = model.rollout(series, 9)
+        for step in range(9):
+            window = (series[:, -STEPS:] - 5) / 2
+            following = model.head(reader(window)[:, -1]) * 2 + 5
+            torch.testing.assert_close(found[:, step], following[:, 0], atol=1e-4, rtol=1e-4)
+            series = torch.cat([series, following], dim=1)
+        torch.testing.assert_close(model.one_step(series)[:, -9:], found, atol=1e-4, rtol=1e-4)
+
+
+def test_without_a_mask_every_sample_sees_all_of_the_window() -> None:
+    series = torch.randn(1, STEPS, requires_grad=True)
+    for causal, n_seen in ((False, STEPS), (True, 4)):
+        reader = AttentionReader(16, 1, 2, STEPS, causal=causal).eval()
+        (gradient,) = torch.autograd.grad(reader(series)[0, 3].square().sum(), series)
+        assert len(gradient[0].nonzero()) == n_seen
+
+
+def test_a_backbone_forecasts_patches_and_feeds_on_them() -> None:
+    torch.manual_seed(0)
+    backbone = TimeMAEBackbone(1, STEPS, 16, 1, 2, wave_length=4, dropout=0.0)
+    model = PatchForecaster(backbone, STEPS, lead=4, scaling=Scaling(5.0, 2.0)).eval()
+    series = 5 + 2 * torch.randn(2, STEPS)
+    with torch.no_grad():
+        found = model.rollout(series, 10)
+        assert found.shape == (2, 10)
+        for start in (0, 4, 8):
+            tokens = backbone(series[:, None, -STEPS:])
+            features = torch.cat([tokens.mean(dim=1), tokens[:, -1]], dim=1)
+            following = model.head(features) * 2 + 5
+            part = found[:, start : start + 4]
+            torch.testing.assert_close(part, following[:, : part.shape[1]], atol=1e-4, rtol=1e-4)
+            series = torch.cat([series, following], dim=1)
+        # One step ahead a patch's first sample alone counts: elsewhere the true samples in between are known.
+        one_step = model.one_step(series)
+    torch.testing.assert_close(one_step[:, [0, 4, 8]], series[:, STEPS:][:, [0, 4, 8]], atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(one_step[:, 1], series[:, STEPS + 1], atol=1e-2)
+
+
+def test_a_series_of_its_own_scale_goes_on_at_that_scale() -> None:
+    torch.manual_seed(0)
+    model = StepForecaster(attention(), STEPS, Scaling(5.0, 2.0, own=True)).eval()
+    series = torch.randn(2, 20)
+    with torch.no_grad():
+        for method in (lambda x: model.rollout(x, 9), model.one_step):
+            torch.testing.assert_close(method(100 + 7 * series), 100 + 7 * method(series), atol=1e-3, rtol=1e-4)
+        still = model.rollout(torch.full((1, STEPS), 3.0), 9)
+    assert (still - 3).abs().max() < 0.2, "a history that stands still is scaled by next to nothing"
 
 
 def test_quantised_values_are_codes_and_cost_a_commitment() -> None:
