@@ -134,7 +134,7 @@ def finetune(
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate of the head.")] = None,
     backbone_lr: Annotated[float | None, typer.Option("--backbone-lr", help="Learning rate of the backbone.")] = None,
     loss: Annotated[
-        str | None, typer.Option("--loss", help="auto, cross-entropy, binary-cross-entropy, mse, l1 or huber.")
+        str | None, typer.Option("--loss", help="auto, cross-entropy, mse, l1, huber ...: what the task has.")
     ] = None,
     label_fraction: Annotated[
         float | None, typer.Option("--label-fraction", help="Stratified share of the labels, e.g. 0.01.")

@@ -150,8 +150,9 @@ def evaluate(wishes: Wishes, checkpoint: str | None, data_name: str | None) -> J
     judged = judging.judge(model, run, loaded.facts, plan, data, device, external=bool(data_name))
     results.show(judged, f"{run.path.name} on {data.info.name}, {plan.evaluate.split} ({judged.n} windows)")
     facts = loaded.facts.model_copy(update={"split": plan.evaluate.split})
-    sheet.append(wishes.sheet, results.rows(facts, plan, data, judged, weights.n_parameters(model), run))
-    note(f"one row appended to {wishes.sheet}")
+    rows = results.rows(facts, plan, data, judged, weights.n_parameters(model), run)
+    sheet.append(wishes.sheet, rows)
+    note(f"{'one row' if len(rows) == 1 else f'{len(rows)} rows'} appended to {wishes.sheet}")
     results.side_by_side(RUNS, plan, loaded.facts)
     return judged
 

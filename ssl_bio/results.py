@@ -118,22 +118,26 @@ def show_cells(judged: Sequence[Judged]) -> None:
     outcome = judged[0].outcome
     assert isinstance(outcome, Signal)
     asked = {
-        "SNR gain in dB": ("snr_gain", ("classical",)),
+        "SNR gain (dB)": ("snr_gain", ("classical",)),
         "correlation": ("correlation", ("noisy",)),
         "F1 of beats": ("beat_F1", ("noisy", "classical")),
     }
-    known = {title: wanted for title, wanted in asked.items() if all(wanted[0] in one.figures for one in judged)}
+    known = {
+        title: (name, [other for other in others if other in judged[0].constants])
+        for title, (name, others) in asked.items()
+        if all(name in one.figures for one in judged)
+    }
     rows = []
     for index, cell in enumerate(outcome.cells):
         parts = [one.of_cell(index) for one in judged]
         row = [cell.label + ("" if cell.noise in (outcome.learnt or [cell.noise]) else " (not learnt)")]
         for name, others in known.values():
             values = np.array([part.figures.get(name, np.nan) for part in parts])
-            beside = [parts[0].beside[other].get(name, np.nan) for other in others if other in parts[0].beside]
+            beside = [parts[0].beside[other].get(name, np.nan) for other in others]
             row.append(" -> ".join([*(_short(name, value) for value in beside), _short(name, *values)]))
         rows.append(row)
-    before = [f"{title}: " + ", ".join([*others, "ours"]) for title, (_, others) in known.items()]
-    table("noise by noise", ["", *before], rows)
+    legend = "; ".join(f"{title} {' -> '.join([*others, 'ours'])}" for title, (_, others) in known.items())
+    table(f"noise by noise: {legend}", ["", *known], rows)
 
 
 def _short(name: str, *values: float) -> str:
