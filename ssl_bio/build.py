@@ -21,7 +21,7 @@ from ssl_bio.models.quantizer import Quantizer
 from ssl_bio.models.readers import AttentionReader, LSTMReader
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
 from ssl_bio.models.vqvae import VQVAE, Bridge, FrozenCodes, VQVAEBackbone
-from ssl_bio.models.wave_unet import PixelShuffle, WaveUNet
+from ssl_bio.models.wave_unet import PixelShuffle, Shape, WaveUNet
 from ssl_bio.outcome import OfWindow, Outcome, Series, Signal, Values
 from ssl_bio.pretexts import ContrastTask, ReconstructTask, TimeMAETask, VQVAETask
 from ssl_bio.recipe import complete
@@ -113,10 +113,10 @@ def reader(recipe: Recipe) -> nn.Module:
 def cleaner(recipe: Recipe, n_channels: int) -> nn.Module:
     """The recipe's network from noisy signals to clean ones."""
     model = recipe.model
-    shape = (model.width, model.n_layers, model.stride, model.bottleneck_layers, model.n_heads, model.dropout)
+    shape = Shape(model.width, model.n_layers, model.stride, model.bottleneck_layers, model.n_heads, model.dropout)
     if model.kind == "diffusion":
-        return Diffusion(n_channels, *shape, model.sampling_steps)
-    return (WaveUNet if model.kind == "wave_unet" else PixelShuffle)(n_channels, n_channels, *shape)
+        return Diffusion(n_channels, shape, model.sampling_steps)
+    return (WaveUNet if model.kind == "wave_unet" else PixelShuffle)(n_channels, n_channels, shape)
 
 
 def pretext_task(recipe: Recipe, module: nn.Module) -> Task:

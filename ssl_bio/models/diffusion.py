@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ssl_bio.models.wave_unet import WaveUNet
+from ssl_bio.models.wave_unet import Shape, WaveUNet
 
 _PERIOD = 1024  # samples after which the white noise that sampling starts from comes again
 
@@ -22,21 +22,9 @@ class Diffusion(nn.Module):
     entrance = ("network.enter.", "network.leave.", "start")
     start: Tensor
 
-    def __init__(
-        self,
-        n_channels: int,
-        width: int = 24,
-        depth: int = 6,
-        stride: int = 2,
-        bottleneck_layers: int = 0,
-        n_heads: int = 4,
-        dropout: float = 0.0,
-        sampling_steps: int = 8,
-    ) -> None:
+    def __init__(self, n_channels: int, shape: Shape, sampling_steps: int = 8) -> None:
         super().__init__()
-        self.network = WaveUNet(
-            2 * n_channels + 1, n_channels, width, depth, stride, bottleneck_layers, n_heads, dropout
-        )
+        self.network = WaveUNet(2 * n_channels + 1, n_channels, shape)
         self.sampling_steps = sampling_steps
         self.multiple = math.lcm(self.network.multiple, _PERIOD)
         self.reach = self.network.reach * sampling_steps

@@ -4,7 +4,7 @@ What they answer at a sample depends on samples up to `reach` away alone, and a 
 gives the same answer, delayed: so a long record may be cleaned in overlapping pieces.
 """
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,40 +16,50 @@ _DOWN, _UP = 15, 5  # kernels of Stoller et al.
 _SPAN = 32  # tokens that the bottleneck looks to either side
 
 
+class Shape(NamedTuple):
+    """How large a network is: `depth` levels below patches of `stride` samples, each with `width` channels more than
+    the one above, and at the lowest rate so many transformer layers."""
+
+    width: int = 24
+    depth: int = 6
+    stride: int = 2
+    bottleneck_layers: int = 0
+    n_heads: int = 4
+    dropout: float = 0.0
+
+    @property
+    def channels(self) -> list[int]:
+        """Of each level, the deepest last."""
+        return [self.width * (level + 1) for level in range(self.depth + 1)]
+
+    @property
+    def multiple(self) -> int:
+        """Samples to a step of the deepest level."""
+        return int(self.stride * 2**self.depth)
+
+
 class WaveUNet(nn.Module):
     """Wave-U-Net (Stoller, Ewert and Dixon 2018) on patches of `stride` samples: convolutions that halve the rate
     `depth` times, a bottleneck, and linear interpolation back, each level joined with the one it came from.
 
     Signals `(batch, n_inputs, length)` -> `(batch, n_outputs, length)`; a length that is no multiple of `multiple` is
-    padded with zeros. A level has `width` channels more than the one above. `bottleneck_layers`: transformer layers at
-    the lowest rate.
+    padded with zeros.
     """
 
     entrance = ("enter.", "leave.")
 
-    def __init__(
-        self,
-        n_inputs: int,
-        n_outputs: int,
-        width: int = 24,
-        depth: int = 6,
-        stride: int = 2,
-        bottleneck_layers: int = 0,
-        n_heads: int = 4,
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, n_inputs: int, n_outputs: int, shape: Shape) -> None:
         super().__init__()
-        self.stride = stride
-        self.multiple = stride * 2**depth
-        channels = [width * (level + 1) for level in range(depth + 1)]
-        self.enter = nn.Conv1d(n_inputs * stride, width, _DOWN, padding=_DOWN // 2)
+        depth, stride, channels = shape.depth, shape.stride, shape.channels
+        self.stride, self.multiple = stride, shape.multiple
+        self.enter = nn.Conv1d(n_inputs * stride, shape.width, _DOWN, padding=_DOWN // 2)
         self.down = nn.ModuleList(_level(channels[max(level - 1, 0)], channels[level], _DOWN) for level in range(depth))
         self.bottom = _level(channels[max(depth - 1, 0)], channels[depth], _DOWN)
-        self.bottleneck = Bottleneck(channels[depth], bottleneck_layers, n_heads, dropout)
+        self.bottleneck = Bottleneck(channels[depth], shape.bottleneck_layers, shape.n_heads, shape.dropout)
         self.up = nn.ModuleList(
             _level(channels[level] + channels[level + 1], channels[level], _UP) for level in reversed(range(depth))
         )
-        self.leave = nn.Conv1d(width + n_inputs * stride, n_outputs * stride, _UP, padding=_UP // 2)
+        self.leave = nn.Conv1d(shape.width + n_inputs * stride, n_outputs * stride, _UP, padding=_UP // 2)
         steps = _DOWN // 2 * (1 + 2 ** (depth + 1) - 1) + self.bottleneck.reach * 2**depth
         # Going up, a level sees as far as its kernel and the neighbour that it is interpolated from.
         steps += sum((_UP // 2) * 2**level + 2 ** (level + 1) for level in range(depth)) + _UP // 2
@@ -73,33 +83,22 @@ class PixelShuffle(nn.Module):
     """An autoencoder whose rate changes by pixel shuffle (Shi et al. 2016): a level folds two steps into channels on
     the way down and unfolds them on the way up, and nothing passes by the bottleneck.
 
-    Shapes and arguments as of `WaveUNet`.
+    Signals as of `WaveUNet`.
     """
 
     entrance = ("enter.", "leave.")
 
-    def __init__(
-        self,
-        n_inputs: int,
-        n_outputs: int,
-        width: int = 24,
-        depth: int = 4,
-        stride: int = 2,
-        bottleneck_layers: int = 0,
-        n_heads: int = 4,
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, n_inputs: int, n_outputs: int, shape: Shape) -> None:
         super().__init__()
-        self.stride = stride
-        self.multiple = stride * 2**depth
-        channels = [width * (level + 1) for level in range(depth + 1)]
-        self.enter = nn.Conv1d(n_inputs * stride, width, _DOWN, padding=_DOWN // 2)
+        depth, stride, channels = shape.depth, shape.stride, shape.channels
+        self.stride, self.multiple = stride, shape.multiple
+        self.enter = nn.Conv1d(n_inputs * stride, shape.width, _DOWN, padding=_DOWN // 2)
         self.down = nn.ModuleList(_level(2 * channels[level], channels[level + 1], _DOWN) for level in range(depth))
-        self.bottleneck = Bottleneck(channels[depth], bottleneck_layers, n_heads, dropout)
+        self.bottleneck = Bottleneck(channels[depth], shape.bottleneck_layers, shape.n_heads, shape.dropout)
         self.up = nn.ModuleList(
             _level(channels[level + 1], 2 * channels[level], _UP) for level in reversed(range(depth))
         )
-        self.leave = nn.Conv1d(width, n_outputs * stride, _UP, padding=_UP // 2)
+        self.leave = nn.Conv1d(shape.width, n_outputs * stride, _UP, padding=_UP // 2)
         steps = _DOWN // 2 * (1 + sum(2 ** (level + 1) for level in range(depth)))
         steps += self.bottleneck.reach * 2**depth + _UP // 2 * (1 + sum(2 ** (level + 1) for level in range(depth)))
         self.reach = stride * (steps + 2 ** (depth + 1))

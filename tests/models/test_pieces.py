@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ssl_bio.models.denoiser import Denoiser, TokenDecoder
 from ssl_bio.models.pieces import cleaned
 from ssl_bio.models.timemae import TimeMAEBackbone
-from ssl_bio.models.wave_unet import PixelShuffle, WaveUNet
+from ssl_bio.models.wave_unet import PixelShuffle, Shape, WaveUNet
 
 CPU = torch.device("cpu")
 
@@ -26,9 +26,9 @@ def recording(length: int, n_channels: int = 1) -> np.ndarray:
 @pytest.mark.parametrize(
     "network",
     [
-        WaveUNet(1, 1, width=6, depth=3, stride=2),
-        WaveUNet(1, 1, width=4, depth=2, stride=1, bottleneck_layers=1, n_heads=2),
-        PixelShuffle(1, 1, width=6, depth=2, stride=2),
+        WaveUNet(1, 1, Shape(6, 3, 2)),
+        WaveUNet(1, 1, Shape(4, 2, 1, 1, n_heads=2)),
+        PixelShuffle(1, 1, Shape(6, 2, 2)),
     ],
     ids=["wave", "transformer", "pixel shuffle"],
 )

@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 from ssl_bio.models.diffusion import Diffusion
-from ssl_bio.models.wave_unet import PixelShuffle, WaveUNet
+from ssl_bio.models.wave_unet import PixelShuffle, Shape, WaveUNet
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "wave": lambda: WaveUNet(2, 2, width=4, depth=2, stride=2),
-    "wave, one step": lambda: WaveUNet(2, 2, width=4, depth=1, stride=1),
-    "wave with transformer": lambda: WaveUNet(2, 2, width=4, depth=2, stride=1, bottleneck_layers=2, n_heads=2),
-    "pixel shuffle": lambda: PixelShuffle(2, 2, width=4, depth=2, stride=2),
-    "pixel shuffle with transformer": lambda: PixelShuffle(2, 2, 4, depth=2, stride=1, bottleneck_layers=1, n_heads=2),
-    "diffusion": lambda: Diffusion(2, width=4, depth=1, stride=1, sampling_steps=2),
+    "wave": lambda: WaveUNet(2, 2, Shape(4, 2, 2)),
+    "wave, one step": lambda: WaveUNet(2, 2, Shape(4, 1, 1)),
+    "wave with transformer": lambda: WaveUNet(2, 2, Shape(4, 2, 1, bottleneck_layers=2, n_heads=2)),
+    "pixel shuffle": lambda: PixelShuffle(2, 2, Shape(4, 2, 2)),
+    "pixel shuffle with transformer": lambda: PixelShuffle(2, 2, Shape(4, 2, 1, 1, n_heads=2)),
+    "diffusion": lambda: Diffusion(2, Shape(4, 1, 1), sampling_steps=2),
 }
 
 
@@ -53,7 +53,7 @@ def test_a_delayed_signal_gives_the_same_answer_delayed(network: nn.Module) -> N
 
 
 def test_diffusion_repeats_itself_and_learns_from_any_level() -> None:
-    model = Diffusion(1, width=4, depth=1, stride=1, sampling_steps=3).eval()
+    model = Diffusion(1, Shape(4, 1, 1), sampling_steps=3).eval()
     noisy, clean = torch.randn(2, 1, 64), torch.randn(2, 1, 64)
     torch.testing.assert_close(model(noisy), model(noisy), rtol=0, atol=0)
     assert model.guess(noisy, clean).shape == clean.shape
@@ -61,4 +61,4 @@ def test_diffusion_repeats_itself_and_learns_from_any_level() -> None:
 
 def test_heads_must_divide_the_deepest_level() -> None:
     with pytest.raises(ValueError, match="not a multiple of n_heads 4"):
-        WaveUNet(1, 1, width=3, depth=1, bottleneck_layers=1, n_heads=4)
+        WaveUNet(1, 1, Shape(3, 1, bottleneck_layers=1, n_heads=4))
