@@ -76,8 +76,8 @@ def _say(recording: LongRecording, rate: float, wanted_rate: float, n_channels: 
     n = len(recording.channels)
     if n_channels not in (1, n):
         raise DataError(f"{source.name} has {n} channels, and the run cleans {n_channels} together")
-    how = "each on its own" if n_channels == 1 and n > 1 else "together" if n > 1 else ""
-    note(f"{source.name}: {recording.n_samples / rate:,.1f} s at {rate:g} Hz, {n} channels {how}".rstrip())
+    how = "1 channel" if n == 1 else f"{n} channels {'each on its own' if n_channels == 1 else 'together'}"
+    note(f"{source.name}: {recording.n_samples / rate:,.1f} s at {rate:g} Hz, {how}")
     if rate != wanted_rate:
         lost = f"; what is faster than {wanted_rate / 2:g} Hz is lost" if rate > wanted_rate else ""
         note(f"resampled to {wanted_rate:g} Hz, the run's rate, and back{lost}")
