@@ -109,8 +109,8 @@ class ModelSection(Section):
     # "lstm" and "attention", which forecast; the first two keys also of "timemae" and "vqvae" where those do:
     time_steps: Annotated[int, Field(ge=2)] = 112  # samples that a forecast looks back on
     scale_by: Literal["training", "history"] = "training"  # "history": each series by its own first time_steps samples
-    # "attention": no sample sees later ones. Without, each sees all of time_steps, and every forecast of a rollout has to
-    # read them anew.
+    # "attention": no sample sees later ones. Without, each sees all of time_steps, and every forecast has to read them
+    # anew.
     causal: bool = True
     positions: Literal["none", "sinusoidal", "random", "rotary"] = "rotary"
     norm_input: bool = True  # layer normalisation before attention
