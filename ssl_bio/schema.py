@@ -53,7 +53,7 @@ class DataSection(Section):
     validation: str = "subject"  # the split scheme; `ssl-bio data check NAME` lists a dataset's schemes
     folds: Annotated[int, Field(ge=0)] = 0  # cross-validation by subject: of so many parts ...
     fold: Annotated[int, Field(ge=-1)] = -1  # ... this one, from 0, is the test split; -1: each in its turn
-    missing: Literal["reject", "zero", "interpolate"] = "reject"
+    missing: Literal["reject", "zero", "interpolate"] = "reject"  # filled samples count as true ones, in forecasts too
     root: str = ""  # empty: $SSL_BIO_DATA, else the user's cache folder
     synthetic: SyntheticSection = SyntheticSection()
 
@@ -132,7 +132,9 @@ class ModelSection(Section):
     # "lstm" and "attention", which forecast; the first two keys also of "timemae" and "vqvae" where those do:
     time_steps: Annotated[int, Field(ge=2)] = 112  # samples that a forecast looks back on
     scale_by: Literal["training", "history"] = "training"  # "history": each series by its own first time_steps samples
-    causal: bool = True  # "attention": no sample sees later ones; false: within time_steps each sees all
+    # "attention": no sample sees later ones. Without, each sees all of time_steps, and every forecast has to read them
+    # anew.
+    causal: bool = True
     positions: Literal["none", "sinusoidal", "random", "rotary"] = "rotary"
     norm_input: bool = True  # layer normalisation before attention
     norm_query: bool = False
