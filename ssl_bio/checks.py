@@ -7,13 +7,14 @@ from ssl_bio.data.store import PreparedDataset, Rows
 from ssl_bio.data.transforms import check_augmentations, parse_augmentation
 from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.outcome import Series, Signal, Values
-from ssl_bio.schema import FinetuneSection, NoiseSection, Recipe
+from ssl_bio.schema import FinetuneSection, ModelSection, NoiseSection, Recipe
 
 _CLEANING = "networks that denoise or token backbones"
 _LOOKED_AT = 64  # windows
+_CHANNEL_BY_CHANNEL = ("recolour", "jitter", "drop_channels")
 _FROZEN = ("linear-probe", "random-frozen")  # modes in which the backbone stays as it is
 _OF_FORECASTS = ("input_noise", "feed_back")
-_OF_DENOISING = ("draw_channels", "peak_ramp_epochs")
+_OF_DENOISING = ("draw_channels", "peak_weight", "peak_ramp_epochs")
 _NOT_OF_SIGNALS = (  # means nothing where the answer is a signal itself
     "mixup",
     "label_smoothing",
@@ -120,29 +121,49 @@ def _check_denoise(plan: Recipe, data: PreparedDataset, denoises: bool) -> None:
     low, high = plan.noise.between
     if low > high or (plan.noise.level == "gain" and low < 0):
         raise RecipeError(f"noise.between {plan.noise.between}: from the lower to the higher, gains from 0")
-    for name in ("noise.band", "evaluate.classical_band"):
-        section, _, key = name.partition(".")
-        band = getattr(getattr(plan, section), key)
-        if band and (len(band) != 2 or not band[0] < band[1] < data.info.sampling_rate / 2):
-            raise RecipeError(f"{name} {band}: from and to, in Hz, below half of {data.info.sampling_rate:g} Hz")
+    if plan.noise.level == "gain" and min(plan.evaluate.levels) < 0:
+        raise RecipeError(f"evaluate.levels {plan.evaluate.levels}: gains, as noise.level says, start from 0")
+    if plan.noise.band and plan.noise.band[1] >= data.info.sampling_rate / 2:
+        raise RecipeError(f"noise.band {plan.noise.band}: it ends below half of {data.info.sampling_rate:g} Hz")
     if settings.draw_channels and len(data.info.channels) > 1:
         raise RecipeError("finetune.draw_channels shows one channel at a time: name one in data.channels")
     data.with_channels(settings.draw_channels)
-    moving = [name for name in map(parse_augmentation, settings.augment) if name[0] in ("recolour", "jitter")]
-    if moving and not plan.noise.dataset:
-        raise RecipeError(f"finetune.augment {moving[0][0]!r} would treat noisy and clean recordings differently")
+    apart = [name for name, _ in map(parse_augmentation, settings.augment) if name in _CHANNEL_BY_CHANNEL]
+    if apart and not plan.noise.dataset:
+        raise RecipeError(f"finetune.augment {apart[0]!r} would treat noisy and clean recordings differently")
+    if settings.draw_channels and not plan.noise.dataset:
+        raise RecipeError("finetune.draw_channels needs noise.dataset: a recording and its clean twin go together")
+    _check_idle_of_denoising(plan)
     _check_signals(plan, data)
+
+
+def _check_idle_of_denoising(plan: Recipe) -> None:
+    settings = plan.finetune
+    if "peak" not in settings.loss.split("+") and (
+        settings.peak_ramp_epochs or settings.peak_weight != FinetuneSection().peak_weight
+    ):
+        raise RecipeError(f'finetune.peak_weight and peak_ramp_epochs are of the loss "peak", not {settings.loss!r}')
+    if plan.model.kind != "diffusion" and plan.model.sampling_steps != ModelSection().sampling_steps:
+        raise RecipeError(f'model.sampling_steps is of "diffusion", not {plan.model.kind!r}')
+    for name, ramp in (
+        ("noise.ramp_epochs", plan.noise.ramp_epochs),
+        ("finetune.peak_ramp_epochs", settings.peak_ramp_epochs),
+    ):
+        if ramp >= settings.epochs:
+            raise RecipeError(f"{name} {ramp}: of {settings.epochs} finetune.epochs none would come after it")
 
 
 def _check_signals(plan: Recipe, data: PreparedDataset) -> None:
     """Raise for noise that is not there and for clean signals without anything in them."""
     form = samples.form(plan, data.info)
     source = sources.noise(plan)
-    splits = {
-        plan.finetune.fit_on: (plan.noise.types, form.window),
-        plan.evaluate.split: (plan.evaluate.noises, form.length),
-    }
-    for split, (types, length) in splits.items():
+    splits = [
+        (plan.finetune.fit_on, plan.noise.types, form.window),
+        (plan.evaluate.split, plan.evaluate.noises, form.length),
+    ]
+    if plan.finetune.selected_on != "last":
+        splits.append((plan.finetune.selected_on, plan.noise.types, form.length))
+    for split, types, length in splits:
         rows = samples.labelled_rows(data, plan, split)
         view = mixtures.clean_view(data, plan, rows[:_LOOKED_AT], form)
         if not np.ptp(view.read(slice(None))[:, : len(data.info.channels)], axis=-1).any():

@@ -347,6 +347,8 @@ def _say_form(form: Form, data: PreparedDataset, anew: Sequence[str], plan: Reci
     for line in anew:
         warn(f"starts anew: {line}")
     counts = {split: len(rows) for split, rows in data.splits[plan.data.validation].items()}
+    if samples.own_target(plan):
+        return
     unknown = {split: n - len(samples.known_rows(data, plan, split)) for split, n in counts.items()}
     missing = {split: n for split, n in unknown.items() if n}
     if missing:

@@ -21,6 +21,7 @@ from ssl_bio.outcome import STATISTICS, Answers, Cell, Signal
 from ssl_bio.terminal import progress
 
 BLOCK = 10.0  # s over which a recording's offset and deviation are looked at
+_HIGHEST = 0.45  # of the sampling rate, for a band's upper end
 _BATCH = 8  # windows of minutes, of which a network's layers hold many copies
 
 Cleaner = Callable[[Signals], Signals]
@@ -33,6 +34,14 @@ class Example(NamedTuple):
     clean: NDArray[np.float32]
     noisy: NDArray[np.float32]
     answers: Mapping[str, NDArray[np.float32]]
+
+
+def _example(
+    cell: Cell, clean: NDArray[np.float32], noisy: NDArray[np.float32], answers: Mapping[str, NDArray[np.float32]]
+) -> Example:
+    """All without their offsets, which are no signal."""
+    centred = {name: answer - answer.mean() for name, answer in answers.items()}
+    return Example(cell, clean - clean.mean(), noisy - noisy.mean(), centred)
 
 
 class Trial(NamedTuple):
@@ -90,7 +99,7 @@ def fared(model: Denoiser, outcome: Signal, trial: Trial, device: torch.device) 
                 for name, answer in {"noisy": noisy[index], **answers}.items():
                     found[name][-1][:, index] = _statistics(answer, signals, outcome, beats, rate)
                 shown = {name: answer[0, 0] for name, answer in answers.items()}
-                examples.setdefault(cell.label, Example(cell, signals[0, 0], noisy[index][0, 0], shown))
+                examples.setdefault(cell.label, _example(cell, signals[0, 0], noisy[index][0, 0], shown))
             tick(min(start + _BATCH, len(trial.clean)))
     model.train(training)
     whole = {name: np.concatenate(parts) for name, parts in found.items()}
@@ -126,16 +135,30 @@ def denoise(model: Denoiser, noisy: Signals, sampling_rate: float, device: torch
 
 
 def usual_levels(read: Read, total: int, sampling_rate: float) -> tuple[Signals, Signals]:
-    """Offset and deviation of each channel `(..., channels, 1)`: medians over blocks of 10 s, so that an electrode that
-    came off for a while changes neither."""
+    """Offset and deviation of each channel `(..., channels, 1)`: medians over blocks of 10 s in which it does
+    something, so that an electrode that came off for a while, or a gap (NaN), changes neither; 0 for a channel that
+    never does."""
     block = max(2, round(BLOCK * sampling_rate))
     starts = range(0, max(total - block // 2, 1), block)
-    parts = [read(first, min(first + block, total)) for first in starts]
-    offset, spread = (
-        np.median([measure(part, axis=-1, dtype=np.float64) for part in parts], axis=0)[..., None]
-        for measure in (np.mean, np.std)
-    )
-    return offset.astype(np.float32), spread.astype(np.float32)
+    levels = np.array(
+        [_levels(read(first, min(first + block, total))) for first in starts]
+    )  # (blocks, 2, ..., channels)
+    found = np.zeros(levels.shape[1:])
+    for place in np.ndindex(levels.shape[2:]):
+        offsets, spreads = levels[:, 0][(slice(None), *place)], levels[:, 1][(slice(None), *place)]
+        alive = spreads > 0
+        if alive.any():
+            found[(slice(None), *place)] = np.median(offsets[alive]), np.median(spreads[alive])
+    return found[0][..., None].astype(np.float32), found[1][..., None].astype(np.float32)
+
+
+def _levels(block: Signals) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation of each channel over its finite samples."""
+    known = np.isfinite(block)
+    n = np.maximum(known.sum(axis=-1), 1)
+    values = np.where(known, block, 0.0).astype(np.float64)
+    mean = values.sum(axis=-1) / n
+    return mean, np.sqrt((np.square(values - mean[..., None]) * known).sum(axis=-1) / n)
 
 
 def standardised(signals: Signals, offset: Signals, spread: Signals) -> Signals:
@@ -146,7 +169,7 @@ def standardised(signals: Signals, offset: Signals, spread: Signals) -> Signals:
 def classical(noisy: Signals, sampling_rate: float, band: Sequence[float]) -> Signals:
     """What needs no learning, of windows `(n, channels, length)`: a second-order Butterworth band-pass run both ways,
     then soft thresholds on sym8 wavelet coefficients (Donoho and Johnstone 1994, noise from the finest ones)."""
-    passed = bandpass(noisy, band[0], min(band[1], 0.45 * sampling_rate), sampling_rate)
+    passed = bandpass(noisy, band[0], min(band[1], _HIGHEST * sampling_rate), sampling_rate)
     coarse, *fine = pywt.wavedec(passed, "sym8", axis=-1)
     if fine:
         noise = np.median(np.abs(fine[-1]), axis=-1, keepdims=True) / 0.6745
@@ -158,7 +181,8 @@ def classical(noisy: Signals, sampling_rate: float, band: Sequence[float]) -> Si
 def _statistics(
     answer: Signals, clean: Signals, outcome: Signal, beats: NDArray[np.int8] | None, sampling_rate: float
 ) -> Answers:
-    """The statistics `(n, n_statistics)` of answers to windows, both without offset; means over channels."""
+    """The statistics `(n, n_statistics)` of answers to windows, both without offset; means over channels, so that of
+    several the loudest weighs most."""
     ours, theirs = (part - part.mean(axis=-1, keepdims=True, dtype=np.float64) for part in (answer, clean))
     power, error = theirs.var(axis=-1), np.square(ours - theirs).mean(axis=-1)
     scale = np.sqrt(ours.var(axis=-1) * power)

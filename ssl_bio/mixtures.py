@@ -23,22 +23,12 @@ def clean_view(data: PreparedDataset, plan: Recipe, rows: Rows, form: Form) -> V
     Raises RecipeError when there is neither noise to add nor a clean target.
     """
     check_missing(data, plan.data.missing)
-    target = plan.data.target
     recorded = View(data, rows, None, plan.data.missing, form.sampling_rate, form.length)
-    if not target and not plan.noise.dataset:
+    if not plan.data.target and not plan.noise.dataset:
         raise RecipeError(
             "nothing to take away: name noise.dataset, or in data.target the clean twin of noisy recordings"
         )
-    if not target:
-        return recorded
-    info, values = data.target(target)
-    if info.kind != "signal":
-        twins = [name for name, other in data.info.targets.items() if other.kind == "signal"]
-        raise DataError(
-            f'data.target: {target!r} holds no signals, which finetune.task "denoise" takes for the clean ones: '
-            f"choose {' or '.join(twins) or 'none, and a noise.dataset'}"
-        )
-    clean = replace(recorded, dataset=replace(data, signals=values))
+    clean = replace(recorded, dataset=samples.clean_signals(data, plan))
     return clean if plan.noise.dataset else replace(clean, beside=recorded)
 
 

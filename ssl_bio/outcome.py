@@ -252,7 +252,7 @@ class Signal(_Base):
         after, where beats are known; the loss is the one that was learnt."""
         power, error, correlation, loss, *beats = np.moveaxis(answers, -1, 0)
         known = (power > 0) & (targets[..., 1] > 0)
-        gain = 10 * np.log10(targets[..., 1][known] / np.maximum(error[known], 1e-12))
+        gain = 10 * np.log10(targets[..., 1][known] / np.maximum(error[known], 1e-12 * power[known]))
         figures = {"loss": float(loss.mean()), "RMSE": float(np.sqrt(error.mean()))}
         if known.any():
             figures |= {"snr_gain": float(gain.mean()), "correlation": float(correlation[known].mean())}

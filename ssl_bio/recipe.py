@@ -180,7 +180,11 @@ def _explain(detail: dict[str, Any]) -> str:
     if detail["type"] == "extra_forbidden":
         return f"unknown key {path}{_suggest(location)}"
     message = str(detail["msg"])
-    message = message.replace("Input should be ", "must be ").replace("String should match", "must match")
+    message = (
+        message.replace("Value error, ", "must be ")
+        .replace("Input should be ", "must be ")
+        .replace("String should match", "must match")
+    )
     return f"{path} {message}, not {detail['input']!r}"
 
 

@@ -143,7 +143,9 @@ def show_cells(judged: Sequence[Judged]) -> None:
 def _short(name: str, *values: float) -> str:
     """Mean ± std with as many digits as these figures bear."""
     digits = 1 if name == "snr_gain" else 3
-    spread = f" ± {np.std(values):.{digits}f}" if len(values) > 1 else ""
+    if not np.isfinite(values).all():
+        return "none"
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{np.mean(values):.{digits}f}{spread}"
 
 

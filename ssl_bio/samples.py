@@ -1,6 +1,7 @@
 """Which windows and labels of a dataset a recipe learns from, and in what form a network sees them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,9 +94,29 @@ def track(data: PreparedDataset, plan: Recipe, rows: Rows, form: Form) -> Track:
 
 
 def pretraining_view(data: PreparedDataset, plan: Recipe, split: str) -> View:
-    """Unlabelled rows of "train", "val" or "train+val"."""
-    info = data.info
-    return View(data, _union(data, plan, split), None, plan.data.missing, info.sampling_rate, info.length)
+    """Unlabelled rows of "train", "val" or "train+val"; of a recipe that denoises, the clean signals."""
+    info, rows = data.info, _union(data, plan, split)
+    if plan.finetune.task == "denoise":
+        data, rows = clean_signals(data, plan), known_rows(data, plan, split)
+    return View(data, rows, None, plan.data.missing, info.sampling_rate, info.length)
+
+
+def clean_signals(data: PreparedDataset, plan: Recipe) -> PreparedDataset:
+    """The dataset with its clean signals for its signals: the target that the recipe names, or what it has.
+
+    Raises DataError when that target holds no signals.
+    """
+    target = plan.data.target
+    if not target:
+        return data
+    info, values = data.target(target)
+    if info.kind != "signal":
+        twins = [name for name, other in data.info.targets.items() if other.kind == "signal"]
+        raise DataError(
+            f'data.target: {target!r} holds no signals, which finetune.task "denoise" takes for the clean ones: '
+            f"choose {' or '.join(twins) or 'none, and a noise.dataset'}"
+        )
+    return replace(data, signals=values)
 
 
 def training_rows(data: PreparedDataset, plan: Recipe, split: str) -> Rows:

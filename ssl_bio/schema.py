@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -11,9 +11,26 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-# Of waveforms: one or several, summed.
-_TERM = r"(l1|mse|snr|peak|wavelet)"
-WaveformLoss = Annotated[str, Field(pattern=rf"^{_TERM}(\+{_TERM})+$")]
+
+
+def _loss(text: str) -> str:
+    waveforms = {"l1", "mse", "snr", "peak", "wavelet"}
+    others = {"auto", "cross-entropy", "binary-cross-entropy", "huber", "bins"}
+    if text not in others and not set(text.split("+")) <= waveforms:
+        raise ValueError(
+            f'one of {", ".join(sorted(others | waveforms))}, or of waveforms a sum, such as "peak+wavelet"'
+        )
+    return text
+
+
+def _band(ends: list[float]) -> list[float]:
+    if ends and (len(ends) != 2 or not ends[0] < ends[1]):
+        raise ValueError("from and to in Hz, the lower first, or none at all")
+    return ends
+
+
+Loss = Annotated[str, AfterValidator(_loss)]
+Band = Annotated[list[Positive], AfterValidator(_band)]
 # A name, or a name and its own strength: "stretch:0.5".
 Augmentation = Annotated[
     str, Field(pattern=r"^(rotate|scale|jitter|shift|reverse_time|flip|stretch|recolour|drop_channels)(:\d+(\.\d+)?)?$")
@@ -69,7 +86,7 @@ class NoiseSection(Section):
     level: Literal["snr", "gain"] = "snr"  # how loud: in dB, or times as it was recorded
     between: Annotated[list[float], Field(min_length=2, max_length=2)] = [-10.0, 10.0]  # drawn evenly in training
     shuffle: Literal["none", "samples", "phase"] = "none"
-    band: Annotated[list[Positive], Field(max_length=2)] = []  # Hz, from and to; empty: as recorded
+    band: Band = []  # Hz, from and to; empty: as recorded
     ramp_epochs: Annotated[int, Field(ge=0)] = 0  # over which noise grows from nothing to its level
 
 
@@ -197,10 +214,7 @@ class FinetuneSection(Section):
     # "auto": cross-entropy for classes, binary-cross-entropy for labels, mse for values. "bins": cross-entropy of a
     # value's place in a histogram, whose mean is the answer. "denoise": l1 (which is "auto"), mse, snr (the error in
     # dB), peak (l1 weighted by height), wavelet (l1 of Morlet coefficients), or a sum such as "peak+wavelet".
-    loss: (
-        Literal["auto", "cross-entropy", "binary-cross-entropy", "mse", "l1", "huber", "bins", "snr", "peak", "wavelet"]
-        | WaveformLoss
-    ) = "auto"
+    loss: Loss = "auto"
     peak_weight: NonNegative = 4.0  # of "peak": how much more the highest sample weighs than one at zero
     peak_ramp_epochs: Annotated[int, Field(ge=0)] = 0  # over which that grows from nothing
     bins: Annotated[int, Field(ge=0, le=4096)] = 64  # of "bins"; 0: the values that training holds, as counts have it
@@ -262,7 +276,7 @@ class EvaluateSection(Section):
     noises: list[str] = []  # types to judge by, learnt or not; empty: all of the dataset's
     per_subject: Annotated[int, Field(ge=0)] = 0  # at most so many windows of each person, evenly spaced; 0: all
     # Hz, from and to, of the classical answer beside ours: band-pass, then wavelet soft threshold; empty: none
-    classical_band: Annotated[list[Positive], Field(max_length=2)] = [0.67, 30.0]
+    classical_band: Band = [0.67, 30.0]
     batch_size: Count = 512
 
 

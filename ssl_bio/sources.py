@@ -97,7 +97,8 @@ def noise(plan: Recipe) -> PreparedDataset | None:
     wanted, data = plan.noise, plan.data
     if not wanted.dataset:
         return None
-    if (wanted.dataset, wanted.root) == (data.dataset, ""):
+    same_root = not wanted.root or store.data_root(wanted.root).resolve() == store.data_root(data.root).resolve()
+    if wanted.dataset == data.dataset and same_root:
         return _found(data)
     return _found(DataSection(dataset=wanted.dataset, root=wanted.root or data.root))
 

@@ -109,6 +109,8 @@ def test_the_classical_answer_takes_wander_and_hiss_away() -> None:
 def test_a_moment_of_great_noise_changes_no_usual_level() -> None:
     signals = np.random.default_rng(0).normal(3, 2, (2, 1000 * 60)).astype(np.float32)
     signals[:, 20_000:30_000] += 500
+    signals[0, 30_000:] = 7  # the electrode came off
+    signals[1, 25_000:] = np.nan
     offset, scale = denoising.usual_levels(lambda first, last: signals[:, first:last], 60_000, 1000.0)
     np.testing.assert_allclose(offset, 3, atol=0.1)
     np.testing.assert_allclose(scale, 2, atol=0.1)

@@ -20,7 +20,7 @@ class Noise:
     `sources`: type -> stretches `(n, channels, length)`. `level` "snr": the noise of every channel is brought to so
     many dB under the signal's variance in the same window; "gain": it is multiplied as recorded. In training a level is
     drawn evenly between `low` and `high`. `shuffle` "samples" puts a stretch's samples in a random order, "phase" gives
-    its spectrum random phases.
+    its spectrum random phases; in training alone, for judges want noise as it is.
     """
 
     sources: Mapping[str, Signals]
@@ -47,13 +47,16 @@ class Noise:
         kinds = list(self.sources)
         chosen = rng.integers(len(kinds), size=len(clean))
         found = np.stack(
-            [self._stretch(kinds[kind], window.shape, rng) for kind, window in zip(chosen, clean, strict=True)]
+            [
+                self._shuffled(self._stretch(kinds[kind], window.shape, rng), rng)
+                for kind, window in zip(chosen, clean, strict=True)
+            ]
         )
         level = rng.uniform(self.low, self.high, (len(clean), 1, 1))
         return self._levelled(found, clean, level)
 
     def at(self, clean: Signals, kind: str, level: float, rng: np.random.Generator) -> Signals:
-        """Noise of one type at one level for signals `(n, channels, length)`."""
+        """Noise of one type at one level for signals `(n, channels, length)`, as it was recorded."""
         found = np.stack([self._stretch(kind, window.shape, rng) for window in clean])
         return self._levelled(found, clean, np.full((len(clean), 1, 1), level))
 
@@ -66,11 +69,12 @@ class Noise:
         channels = (first + np.arange(shape[0])) % recordings.shape[1]
         found = recordings[row][channels, start : start + shape[-1]]  # a copy, for channels are chosen by number
         found = found - found.mean(axis=-1, keepdims=True)
-        if self.shuffle == "samples":
-            found = rng.permuted(found, axis=-1)
-        elif self.shuffle == "phase":
-            found = _with_random_phases(found, rng)
         return np.asarray(found * rng.choice((-1, 1)), np.float32)
+
+    def _shuffled(self, stretch: Signals, rng: np.random.Generator) -> Signals:
+        if self.shuffle == "samples":
+            return np.asarray(rng.permuted(stretch, axis=-1))
+        return _with_random_phases(stretch, rng) if self.shuffle == "phase" else stretch
 
     def _levelled(self, noise: Signals, clean: Signals, level: NDArray[np.float64]) -> Signals:
         if self.level == "gain":

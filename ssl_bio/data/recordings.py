@@ -1,8 +1,8 @@
-"""Long recordings, read and written a stretch at a time: .hea (WFDB), .wav, .npy, .npz, .csv, .mat."""
+"""Long recordings, read a stretch at a time: .hea (WFDB), .wav, .npy, .npz, .csv, .mat."""
 
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from math import ceil
@@ -12,20 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.io import savemat, wavfile
+from scipy.io import wavfile
 from scipy.signal import resample_poly
 
 from ssl_bio.data import signal_files
-from ssl_bio.data.physionet import quiet_wfdb, reading_wfdb
+from ssl_bio.data.physionet import reading_wfdb
 from ssl_bio.errors import DataError
 
 Stretch = NDArray[np.float32]  # (channels, samples)
 Read = Callable[[int, int], Stretch]
 
 SUFFIXES = (".hea", ".wav", ".npy", ".npz", ".csv", ".mat")
-_LINES = 65_536  # of a table, or samples of a recording, in one go
-_FULL_SCALE = 32_000  # of 16 bits
-_GAP = -32_768  # what WFDB takes for a missing sample
+STRETCH = 65_536  # lines of a table, or samples of a recording, in one go
 
 
 class LongRecording(NamedTuple):
@@ -35,7 +33,7 @@ class LongRecording(NamedTuple):
     n_samples: int
     channels: tuple[str, ...]
     sampling_rate: float  # Hz; 0: the file does not say
-    unit: str
+    units: tuple[str, ...]  # of each channel; "NU": the file does not say
 
 
 @contextmanager
@@ -56,26 +54,38 @@ def opened(path: Path, scratch: Path) -> Iterator[LongRecording]:
 
 def _of_wfdb(path: Path, scratch: Path) -> LongRecording:
     place = path.with_suffix("")
+
+    def read_record(first: int, last: int) -> Any:
+        with reading_wfdb(place) as wfdb:
+            return wfdb.rdrecord(str(place), sampfrom=first, sampto=last)
+
     with reading_wfdb(place) as wfdb:
         header = wfdb.rdheader(str(place))
-
-    def read(first: int, last: int) -> Stretch:
-        with reading_wfdb(place) as wfdb:
-            record = wfdb.rdrecord(str(place), sampfrom=first, sampto=last)
-        return np.asarray(record.p_signal.T, np.float32)
-
     if not header.sig_len or not header.n_sig:
         raise DataError(f"{path.name}: holds no signal")
-    names = tuple(name.strip(", ") for name in header.sig_name)
-    return LongRecording(read, int(header.sig_len), names, float(header.fs), str((header.units or [""])[0]))
+    beginning = read_record(0, 1)  # of a record in segments only this tells the names
+    n = beginning.p_signal.shape[1]
+    names = [(name or "").strip(", ") or f"ch{index}" for index, name in enumerate(beginning.sig_name or [""] * n)]
+    return LongRecording(
+        lambda first, last: np.asarray(read_record(first, last).p_signal.T, np.float32),
+        int(header.sig_len),
+        tuple(name if names.count(name) == 1 else f"{name}_{index}" for index, name in enumerate(names)),
+        float(header.fs),
+        tuple(unit or "NU" for unit in beginning.units or [""] * n),
+    )
 
 
 def _of_wav(path: Path, scratch: Path) -> LongRecording:
     try:
-        rate, samples = wavfile.read(path, mmap=True)
+        try:
+            rate, samples = wavfile.read(path, mmap=True)
+        except ValueError:  # of 24 bits there is no memory map
+            rate, samples = wavfile.read(path)
     except (ValueError, OSError) as error:
         raise DataError(f"{path.name}: not a whole .wav file ({error})") from error
-    return _of_memory(path, samples.reshape(len(samples), -1).T, float(rate))
+    if not samples.size:
+        raise DataError(f"{path.name}: holds no signal")
+    return _of_channels(samples.reshape(len(samples), -1).T, float(rate))
 
 
 def _of_table(path: Path, scratch: Path) -> LongRecording:
@@ -84,7 +94,7 @@ def _of_table(path: Path, scratch: Path) -> LongRecording:
     n, raw = 0, scratch / "samples"
     try:
         with raw.open("wb") as file:
-            for part in pd.read_csv(path, header=None, skiprows=1, dtype=np.float64, chunksize=_LINES):
+            for part in pd.read_csv(path, header=None, skiprows=1, dtype=np.float64, chunksize=STRETCH):
                 if part.shape[1] != len(names):
                     raise DataError(f"{path.name}: {part.shape[1]} numbers a line under {len(names)} names")
                 file.write(part.to_numpy(np.float32).tobytes())
@@ -94,7 +104,9 @@ def _of_table(path: Path, scratch: Path) -> LongRecording:
     if not n:
         raise DataError(f"{path.name}: holds no signal")
     samples = np.memmap(raw, np.float32, "r", shape=(n, len(names))).T
-    return LongRecording(lambda first, last: np.array(samples[:, first:last]), n, names, 0.0, "")
+    if len(names) > 1 and n > 2 and (np.diff(samples[0, :STRETCH]) > 0).all():
+        raise DataError(f"{path.name}: {names[0]} rises steadily, as a clock does: leave that column out")
+    return _of_channels(samples, 0.0)._replace(channels=names)
 
 
 def _of_array(path: Path, scratch: Path) -> LongRecording:
@@ -110,7 +122,7 @@ def _of_array(path: Path, scratch: Path) -> LongRecording:
                     raise DataError(f"{path.name}: one array is wanted; it has {', '.join(members)}")
                 if "sampling_rate.npy" in archive.namelist():
                     with archive.open("sampling_rate.npy") as file:
-                        rate = float(np.lib.format.read_array(file, allow_pickle=False))
+                        rate = float(np.lib.format.read_array(file, allow_pickle=False).reshape(()))
                 with archive.open((preferred or members)[0]) as packed, (scratch / "array.npy").open("wb") as file:
                     shutil.copyfileobj(packed, file)
         except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
@@ -126,20 +138,24 @@ def _of_memory(path: Path, array: NDArray[Any], sampling_rate: float) -> LongRec
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or not array.size:
         raise DataError(f"{path.name}: {array.dtype} {array.shape} instead of numbers (channels, samples)")
     array = np.atleast_2d(array)
-    array = array.T if array.shape[0] > array.shape[1] else array
+    return _of_channels(array.T if array.shape[0] > array.shape[1] else array, sampling_rate)
+
+
+def _of_channels(array: NDArray[Any], sampling_rate: float) -> LongRecording:
+    """A recording of an array `(channels, samples)`, which may be a memory map."""
 
     def read(first: int, last: int) -> Stretch:
-        return np.asarray(array[:, first:last], np.float32)
+        return np.array(array[:, first:last], np.float32)
 
-    return LongRecording(read, array.shape[1], tuple(f"ch{i}" for i in range(len(array))), sampling_rate, "")
+    n, total = array.shape
+    return LongRecording(read, total, tuple(f"ch{index}" for index in range(n)), sampling_rate, ("NU",) * n)
 
 
-def resampled(read: Read, total: int, sampling_rate: float, wanted_rate: float) -> tuple[Read, int]:
-    """A recording of `total` samples at another rate (polyphase filter, zero phase), still read a stretch at a time,
-    and how many samples it then has."""
-    if sampling_rate == wanted_rate:
+def resampled(read: Read, total: int, ratio: Fraction) -> tuple[Read, int]:
+    """A recording of `total` samples at `ratio` times its rate (polyphase filter, zero phase), still read a stretch at
+    a time, and how many samples it then has."""
+    if ratio == 1:
         return read, total
-    ratio = Fraction(wanted_rate / sampling_rate).limit_denominator(1000)
     up, down = ratio.numerator, ratio.denominator
     # The filter reaches ten samples of the slower rate to either side; stretches begin where both rates have a sample.
     guard = ceil((10 * max(1.0, down / up) + 1) / down)
@@ -153,73 +169,44 @@ def resampled(read: Read, total: int, sampling_rate: float, wanted_rate: float) 
     return read_resampled, ceil(total * up / down)
 
 
-def save(path: Path, signals: Stretch, sampling_rate: float, channels: Sequence[str], unit: str, scratch: Path) -> None:
-    """Write signals `(channels, samples)`, which may be a memory map, as the suffix says, whole or not at all. WFDB
-    files hold 16 bits, every channel scaled to use them.
-
-    Raises DataError when that cannot be.
-    """
-    temporary = scratch / path.name
-    try:
-        if path.suffix == ".hea":
-            _save_wfdb(path, signals, sampling_rate, channels, unit, scratch)
-        elif path.suffix == ".wav":
-            wavfile.write(temporary, round(sampling_rate), signals.T)
-        elif path.suffix == ".csv":
-            _save_table(temporary, signals, channels)
-        elif path.suffix == ".mat":
-            savemat(temporary, {"signals": signals, "sampling_rate": sampling_rate})
-        elif path.suffix == ".npz":
-            np.savez(temporary, signals=signals, sampling_rate=np.float64(sampling_rate))
-        else:
-            np.save(temporary, signals)
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+def bridged(recording: LongRecording, scratch: Path) -> Read:
+    """The recording without gaps: from one end of each to the other in a straight line, at the recording's ends level;
+    a channel that is all gap is 0. It is written once to the folder `scratch`."""
+    n, total = len(recording.channels), recording.n_samples
+    filled = np.memmap(scratch / "bridged", np.float32, "w+", shape=(n, total))
+    known: list[int | None] = [None] * n  # the last sample known of each channel
+    for first in range(0, total, STRETCH):
+        part = recording.read(first, min(first + STRETCH, total))
+        filled[:, first : first + part.shape[1]] = np.nan_to_num(part, nan=0.0, posinf=0.0, neginf=0.0)
+        for channel, samples in enumerate(part):
+            for gap in _ends_of_gaps(np.isfinite(samples), known[channel] != first - 1):
+                before = known[channel] if gap.before < 0 else first + gap.before
+                _bridge(filled[channel], before, first + gap.after)
+            there = np.flatnonzero(np.isfinite(samples))
+            known[channel] = first + int(there[-1]) if len(there) else known[channel]
+    for channel, last in enumerate(known):
+        if last is not None:
+            filled[channel, last + 1 :] = filled[channel, last]
+    return lambda first, last: np.array(filled[:, first:last])
 
 
-def _save_table(path: Path, signals: Stretch, channels: Sequence[str]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(",".join(channels) + "\n")
-        for first in range(0, signals.shape[1], _LINES):
-            part = pd.DataFrame(signals[:, first : first + _LINES].T)
-            part.to_csv(file, header=False, index=False, float_format="%.7g", lineterminator="\n")
+class _Gap(NamedTuple):
+    before: int  # the last known sample before it; -1: there is none in this stretch
+    after: int  # the first one after it
 
 
-def _save_wfdb(
-    path: Path, signals: Stretch, sampling_rate: float, channels: Sequence[str], unit: str, scratch: Path
-) -> None:
-    parts = range(0, signals.shape[1], _LINES)
-    height = np.zeros(len(signals))
-    for first in parts:
-        height = np.fmax(height, np.nanmax(np.abs(np.nan_to_num(signals[:, first : first + _LINES])), axis=1))
-    gain = _FULL_SCALE / np.where(height > 0, height, 1.0)
-    n, data = len(signals), scratch / f"{path.stem}.dat"
-    first_counts, total = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    with data.open("wb") as file:
-        for first in parts:
-            part = signals[:, first : first + _LINES]
-            counts = np.where(np.isfinite(part), np.round(np.nan_to_num(part) * gain[:, None]), _GAP).astype(np.int64)
-            first_counts = counts[:, 0] if first == 0 else first_counts
-            total += counts.sum(axis=1)
-            file.write(counts.T.astype("<i2").tobytes())
-    with quiet_wfdb() as wfdb:
-        header = wfdb.Record(
-            record_name=path.stem,
-            n_sig=n,
-            fs=sampling_rate,
-            sig_len=signals.shape[1],
-            file_name=[data.name] * n,
-            fmt=["16"] * n,
-            adc_gain=gain.tolist(),
-            baseline=[0] * n,
-            units=[unit or "mV"] * n,
-            adc_res=[16] * n,
-            adc_zero=[0] * n,
-            init_value=first_counts.tolist(),
-            checksum=(total % 65_536).tolist(),
-            block_size=[0] * n,
-            sig_name=list(channels),
-        )
-        header.wrheader(write_dir=str(scratch))
-    data.replace(path.with_suffix(".dat"))
+def _ends_of_gaps(known: NDArray[np.bool_], open_before: bool) -> list[_Gap]:
+    """The gaps of a stretch that end in it; one may have begun before it."""
+    there = np.flatnonzero(known)
+    if not len(there):
+        return []
+    jumps = np.flatnonzero(np.diff(there) > 1)
+    gaps = [_Gap(int(there[index]), int(there[index + 1])) for index in jumps]
+    return [_Gap(-1, int(there[0])), *gaps] if there[0] > 0 or open_before else gaps
+
+
+def _bridge(samples: Stretch, before: int | None, after: int) -> None:
+    """Fill the samples between two known ones; without the former, with the latter."""
+    start = -1 if before is None else before
+    low = samples[after] if before is None else samples[before]
+    samples[start + 1 : after] = np.linspace(low, samples[after], after - start + 1)[1:-1]

@@ -11,6 +11,8 @@ from scipy.signal import butter, fftconvolve, resample_poly, sosfiltfilt
 from ssl_bio.data.store import Signals
 from ssl_bio.errors import DataError
 
+_FINEST_RATIO = 20_000
+
 #: (signals, generator, strength) -> signals; strength 1 is what pretraining found useful, 0 changes nothing.
 Augmentation = Callable[[Signals, np.random.Generator, float], Signals]
 
@@ -54,8 +56,19 @@ def resample(signals: Signals, sampling_rate: float, wanted_rate: float) -> Sign
     """Signals `(..., length)` at another rate (polyphase filter, zero phase)."""
     if sampling_rate == wanted_rate:
         return signals
-    ratio = Fraction(wanted_rate / sampling_rate).limit_denominator(1000)
+    ratio = rate_ratio(sampling_rate, wanted_rate)
     return cast(Signals, resample_poly(signals, ratio.numerator, ratio.denominator, axis=-1))
+
+
+def rate_ratio(sampling_rate: float, wanted_rate: float) -> Fraction:
+    """Samples at the wanted rate to a sample of the other, exactly as the rates are written.
+
+    Raises DataError when that is no fraction of numbers up to 20,000, for the filter would be endless.
+    """
+    ratio = Fraction(repr(float(wanted_rate))) / Fraction(repr(float(sampling_rate)))
+    if max(ratio.numerator, ratio.denominator) > _FINEST_RATIO:
+        raise DataError(f"{sampling_rate:g} Hz and {wanted_rate:g} Hz have no simple ratio: round one of them")
+    return ratio
 
 
 def highpass(signals: Signals, cutoff: float, sampling_rate: float) -> Signals:

@@ -146,18 +146,32 @@ class NearBlock(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        n = tokens.shape[1]
         q, k, v = (
             part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
             for part in self.query_key_value(self.norm(tokens)).chunk(3, dim=-1)
         )
-        place = torch.arange(n, device=tokens.device)
-        distance = place - place[:, None]
-        near = self.bias[:, distance.clamp(-_SPAN, _SPAN) + _SPAN]
-        bias = near.masked_fill(distance.abs() > _SPAN, -torch.inf)
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        seen = _near_attention(q, k, v, self.bias)
         x = tokens + self.dropout(self.out(seen.transpose(1, 2).flatten(2)))
         return cast(Tensor, x + self.dropout(self.down(F.gelu(self.up(self.norm_feed_forward(x))))))
+
+
+def _near_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Attention of queries `(batch, heads, n, width)` to keys at most 32 away, `bias` `(heads, 65)` by distance. Blocks
+    of 32 attend to themselves and their neighbours, so that what it takes grows with n, not with its square."""
+    batch, heads, n, width = q.shape
+    n_blocks = -(-n // _SPAN)
+    rest = n_blocks * _SPAN - n
+    queries = F.pad(q, (0, 0, 0, rest)).reshape(batch, heads, n_blocks, _SPAN, width)
+    around = [F.pad(part, (0, 0, _SPAN, rest + _SPAN)).unfold(2, 3 * _SPAN, _SPAN).transpose(-1, -2) for part in (k, v)]
+    place = torch.arange(n_blocks * _SPAN, device=q.device).view(n_blocks, _SPAN, 1)
+    theirs = place[:, :1] - _SPAN + torch.arange(3 * _SPAN, device=q.device)  # (blocks, 1, keys)
+    distance = theirs - place
+    unseen = (distance.abs() > _SPAN) | (theirs < 0) | (theirs >= n)
+    near = bias[:, distance[0].clamp(-_SPAN, _SPAN) + _SPAN][:, None]  # the same in every block
+    # What fills up the last block is asked as well, and sees itself so that softmax has something.
+    mask = near.masked_fill((unseen & (distance != 0)).expand(n_blocks, _SPAN, 3 * _SPAN), -torch.inf)
+    found = F.scaled_dot_product_attention(queries, around[0], around[1], attn_mask=mask.expand(batch, -1, -1, -1, -1))
+    return found.reshape(batch, heads, n_blocks * _SPAN, width)[:, :, :n]
 
 
 def _level(n_inputs: int, n_outputs: int, kernel: int) -> nn.Module:

@@ -45,7 +45,7 @@ def test_sources_stay_as_they_are_byte_for_byte(
 @given(st.floats(-10, 10), st.sampled_from(SHUFFLES))
 def test_every_channel_has_the_snr_asked_for(level: float, shuffle: str) -> None:
     clean = windows()
-    drawn = Noise(recordings(), shuffle=shuffle).at(clean, "muscle", level, np.random.default_rng(0))
+    drawn = Noise(recordings(), low=level, high=level, shuffle=shuffle).drawn(clean, np.random.default_rng(0))
     assert 10 * np.log10(clean.var(axis=-1) / drawn.var(axis=-1)) == pytest.approx(level, abs=1e-3)
 
 
@@ -60,7 +60,7 @@ def test_a_gain_multiplies_what_was_recorded() -> None:
 def test_a_sample_shuffle_keeps_the_samples_and_a_phase_shuffle_the_spectrum() -> None:
     clean = windows(1, 1)
     plain, shuffled, turned = (
-        Noise(recordings(n_channels=1), "gain", shuffle=shuffle).at(clean, "motor", 1.0, np.random.default_rng(3))[0, 0]
+        Noise(recordings(n_channels=1), "gain", 1.0, 1.0, shuffle).drawn(clean, np.random.default_rng(3))[0, 0]
         for shuffle in SHUFFLES
     )
     assert not np.allclose(plain, shuffled)
@@ -103,3 +103,9 @@ def test_noise_is_a_function_of_seed_epoch_and_step() -> None:
     assert not np.allclose(first[0], first[1][:2].mean())
     assert not np.allclose(first[0], later[0])
     assert not np.allclose(first[0], other[0])
+
+
+@pytest.mark.parametrize("shuffle", SHUFFLES)
+def test_judges_meet_noise_as_it_was_recorded(shuffle: str) -> None:
+    found = Noise(recordings(), shuffle=shuffle).at(windows(), "motor", 0.0, np.random.default_rng(0))
+    np.testing.assert_array_equal(found, Noise(recordings()).at(windows(), "motor", 0.0, np.random.default_rng(0)))

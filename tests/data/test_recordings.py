@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from ssl_bio.data.recordings import SUFFIXES, opened, resampled, save
+from ssl_bio.data.recordings import SUFFIXES, LongRecording, bridged, opened, resampled
+from ssl_bio.data.saving import check_name, save
+from ssl_bio.data.transforms import rate_ratio
 from ssl_bio.errors import DataError
 
 
@@ -26,7 +28,7 @@ def signals(n: int = 70_000) -> np.ndarray:
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_what_is_written_is_read_back(suffix: str, tmp_path: Path, scratch: Path) -> None:
     path = tmp_path / f"night{suffix}"
-    save(path, signals(), 250.0, ("I", "II"), "mV", scratch)
+    save(path, signals(), 250.0, ("I", "II, left"), ("mV", "uV"), scratch)
     assert list(scratch.iterdir()) == []
     with opened(path, scratch) as recording:
         assert recording.n_samples == 70_000
@@ -35,7 +37,8 @@ def test_what_is_written_is_read_back(suffix: str, tmp_path: Path, scratch: Path
             np.testing.assert_allclose(recording.read(first, last), signals()[:, first:last], atol=1e-4)
         assert recording.sampling_rate == (250.0 if suffix in (".hea", ".wav", ".npz") else 0.0)
         if suffix in (".hea", ".csv"):
-            assert recording.channels == ("I", "II")
+            assert recording.channels == ("I", "II, left")
+        assert recording.units == (("mV", "uV") if suffix == ".hea" else ("NU", "NU"))
 
 
 def test_a_format_of_older_matlab_with_one_channel(tmp_path: Path, scratch: Path) -> None:
@@ -66,14 +69,59 @@ def test_broken_files_are_named(name: str, content: bytes | None, message: str, 
         pass
 
 
-@pytest.mark.parametrize(("rate", "wanted"), [(1000.0, 360.0), (360.0, 1000.0), (173.61, 360.0), (250.0, 125.0)])
+@pytest.mark.parametrize(
+    ("rate", "wanted"), [(1000.0, 360.0), (360.0, 1000.0), (173.61, 360.0), (250.0, 125.0), (9600.0, 5.0)]
+)
 def test_stretches_at_another_rate_are_those_of_the_whole(rate: float, wanted: float) -> None:
-    time = np.arange(round(40 * rate)) / rate
-    wave = np.sin(2 * np.pi * 3 * time)[None].astype(np.float32)
-    read, total = resampled(lambda first, last: wave[:, first:last], wave.shape[1], rate, wanted)
+    ratio = rate_ratio(rate, wanted)
+    time = np.arange(round(40 * rate) + 7) / rate
+    wave = np.sin(2 * np.pi * 0.3 * time)[None].astype(np.float32)
+    read, total = resampled(lambda first, last: wave[:, first:last], wave.shape[1], ratio)
     whole = read(0, total)
-    np.testing.assert_allclose(
-        whole[0, 200:-200], np.sin(2 * np.pi * 3 * np.arange(total) / wanted)[200:-200], atol=0.01
-    )
+    true = np.sin(2 * np.pi * 0.3 * np.arange(total) / wanted)
+    np.testing.assert_allclose(whole[0, 40:-40], true[40:-40], atol=0.01)
     parts = [read(first, min(first + 777, total)) for first in range(0, total, 777)]
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-4)
+    back, n = resampled(lambda first, last: whole[:, first:last], total, 1 / ratio)
+    assert n >= wave.shape[1]
+    edge = round(20 * max(1, rate / wanted))
+    np.testing.assert_allclose(back(0, wave.shape[1])[0, edge:-edge], wave[0, edge:-edge], atol=0.02)
+
+
+def test_rates_without_a_simple_ratio_are_refused() -> None:
+    with pytest.raises(DataError, match="no simple ratio"):
+        rate_ratio(333.33333, 360.0)
+
+
+@pytest.mark.parametrize("stretch", [7, 50, 1000])
+def test_gaps_are_bridged_in_a_straight_line_wherever_they_lie(
+    stretch: int, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ssl_bio.data.recordings.STRETCH", stretch)
+    ramp = np.tile(np.arange(200, dtype=np.float32), (3, 1))
+    broken = ramp.copy()
+    broken[0, 40:95] = broken[0, 100] = broken[1, :20] = broken[1, 180:] = broken[2] = np.nan
+    recording = LongRecording(lambda first, last: broken[:, first:last], 200, ("a", "b", "c"), 1.0, ("mV",) * 3)
+    found = bridged(recording, scratch)(0, 200)
+    np.testing.assert_allclose(found[0], ramp[0])
+    np.testing.assert_allclose(found[1], np.clip(ramp[1], 20, 179))
+    np.testing.assert_array_equal(found[2], 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "message"),
+    [("my rec.hea", 360.0, "letters, digits"), ("a.b.hea", 360.0, "letters, digits"), ("a.wav", 173.61, "whole rates")],
+)
+def test_what_a_format_cannot_hold(name: str, rate: float, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        check_name(Path(name), rate)
+
+
+def test_records_of_other_tools(tmp_path: Path, scratch: Path) -> None:
+    (tmp_path / "a.hea").write_text("a 2 100 30\na.dat 16 200/mV\na.dat 16 200/mV\n")
+    np.arange(60, dtype="<i2").tofile(tmp_path / "a.dat")
+    with opened(tmp_path / "a.hea", scratch) as recording:
+        assert recording.channels == ("ch0", "ch1")
+    (tmp_path / "clock.csv").write_text("time,ecg\n" + "".join(f"{row / 100},{row % 7}\n" for row in range(50)))
+    with pytest.raises(DataError, match="time rises steadily"), opened(tmp_path / "clock.csv", scratch):
+        pass

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ssl_bio.models.diffusion import Diffusion
-from ssl_bio.models.wave_unet import PixelShuffle, Shape, WaveUNet
+from ssl_bio.models.wave_unet import PixelShuffle, Shape, WaveUNet, _near_attention
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "wave": lambda: WaveUNet(2, 2, Shape(4, 2, 2)),
@@ -62,3 +62,15 @@ def test_diffusion_repeats_itself_and_learns_from_any_level() -> None:
 def test_heads_must_divide_the_deepest_level() -> None:
     with pytest.raises(ValueError, match="not a multiple of n_heads 4"):
         WaveUNet(1, 1, Shape(3, 1, bottleneck_layers=1, n_heads=4))
+
+
+@pytest.mark.parametrize("n", [1, 31, 32, 33, 64, 100])
+def test_attention_in_blocks_is_attention_with_a_band(n: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 3, n, 4, generator=generator) for _ in range(3))
+    bias = torch.randn(3, 65, generator=generator)
+    place = torch.arange(n)
+    distance = place - place[:, None]
+    mask = bias[:, distance.clamp(-32, 32) + 32].masked_fill(distance.abs() > 32, -torch.inf)
+    wanted = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    torch.testing.assert_close(_near_attention(q, k, v, bias), wanted)
