@@ -130,14 +130,15 @@ def show_cells(judged: Sequence[Judged]) -> None:
     rows = []
     for index, cell in enumerate(outcome.cells):
         parts = [one.of_cell(index) for one in judged]
-        row = [cell.label + ("" if cell.noise in (outcome.learnt or [cell.noise]) else " (not learnt)")]
+        row = [cell.label + ("" if cell.noise in (outcome.learnt or [cell.noise]) else " *")]
         for name, others in known.values():
             values = np.array([part.figures.get(name, np.nan) for part in parts])
             beside = [parts[0].beside[other].get(name, np.nan) for other in others]
             row.append(" -> ".join([*(_short(name, value) for value in beside), _short(name, *values)]))
         rows.append(row)
     legend = "; ".join(f"{title} {' -> '.join([*others, 'ours'])}" for title, (_, others) in known.items())
-    table(f"noise by noise: {legend}", ["", *known], rows)
+    strange = "; * not learnt" if any(row[0].endswith("*") for row in rows) else ""
+    table(f"noise by noise: {legend}{strange}", ["", *known], rows)
 
 
 def _short(name: str, *values: float) -> str:
