@@ -232,7 +232,7 @@ def denoise(
 
     Examples:
 
-    * `ssl-bio denoise --checkpoint checkpoints/denoise-demo/finetune-scratch-seed0 --input night.hea --output clean.hea`
+    * `ssl-bio denoise --checkpoint RUN --input night.hea --output clean.hea`
     * `ssl-bio denoise --checkpoint RUN --input ride.mat --sampling-rate 1000 --output clean.npz`
     """
     from ssl_bio import cleaning
