@@ -93,13 +93,15 @@ def fared(model: Denoiser, outcome: Signal, trial: Trial, device: torch.device) 
             signals, noisy = _shown(trial, start)
             for parts in found.values():
                 parts.append(np.empty((len(signals), len(trial.cells), len(STATISTICS))))
+            alive = np.flatnonzero(np.ptp(signals[:, 0], axis=-1))  # silence is nothing to look at
             beats = None if trial.beats is None else trial.beats[start : start + _BATCH]
             for index, cell in enumerate(trial.cells):
                 answers = {name: clean_up(noisy[index]) for name, clean_up in cleaners.items()}
                 for name, answer in {"noisy": noisy[index], **answers}.items():
                     found[name][-1][:, index] = _statistics(answer, signals, outcome, beats, rate)
-                shown = {name: answer[0, 0] for name, answer in answers.items()}
-                examples.setdefault(cell.label, _example(cell, signals[0, 0], noisy[index][0, 0], shown))
+                for row in alive[:1]:
+                    shown = {name: answer[row, 0] for name, answer in answers.items()}
+                    examples.setdefault(cell.label, _example(cell, signals[row, 0], noisy[index][row, 0], shown))
             tick(min(start + _BATCH, len(trial.clean)))
     model.train(training)
     whole = {name: np.concatenate(parts) for name, parts in found.items()}

@@ -79,7 +79,7 @@ def draw_denoised(run: RunFolder, judged: Judged, sampling_rate: float) -> None:
     each type of noise, beside the classical answer."""
     if not _can_draw():
         return
-    figures = {"denoise.png": _before_and_after(judged.examples, sampling_rate)}
+    figures = {"denoise.png": _before_and_after(judged.examples, sampling_rate)} if judged.examples else {}
     assert isinstance(judged.outcome, Signal)
     if all(cell.unit for cell in judged.outcome.cells):
         figures["gain.png"] = _gains(judged, judged.outcome.cells)
@@ -119,7 +119,7 @@ def _before_and_after(examples: Sequence[Example], sampling_rate: float) -> "Fig
         axes.set_title(example.cell.label, fontsize=8, loc="right")
         axes.margins(x=0)
     figure.axes[0].legend(loc="upper left", fontsize=8, ncols=4)
-    figure.axes[-1].set_xlabel("time in s (first window, first channel)")
+    figure.axes[-1].set_xlabel("time in s (the first window that is not silent, first channel)")
     return figure
 
 
