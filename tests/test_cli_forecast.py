@@ -168,7 +168,7 @@ def test_a_grid_of_models_is_sorted_by_the_free_running_error() -> None:
         (["--set", "finetune.feed_back=0.5", "--set", "finetune.dense=false"], "set finetune.dense to true"),
         ([*BACKBONE, "--set", "model.time_steps=2396", "--set", "evaluate.horizon=0"], "series of 2400 samples are"),
         (["--mode", "random-frozen"], "starts from random weights"),
-        (["--set", "finetune.head=mlp"], "means nothing to finetune.task .forecast."),
+        (["--set", "finetune.head=mlp"], "means nothing to finetune.task 'forecast'"),
         (["--set", "data.normalize=window"], "series as they are"),
         (["--set", "finetune.augment=['stretch']"], "series as they are"),
         (["--set", "finetune.monitor=MAE"], "choose loss, mse_regressive, mse_batch"),

@@ -20,9 +20,10 @@ SHEET = Path("results.csv")
 def test_lab_columns_come_first_and_in_order() -> None:
     sheet.append(SHEET, [{"model_name": "a", "task_name": "b", "Accuracy": 0.98765432, "seed": 3}])
     header, row = SHEET.read_text().splitlines()
-    assert header.startswith(
-        LAB + ",F1_macro,MAE_constant,mse_batch,mse_regressive,mode,lr,backbone_lr,loss,seed,split,selected_on"
+    metrics = (
+        "F1_macro,MAE_constant,mse_batch,mse_regressive,snr_gain,snr_gain_classical,correlation,beat_F1,beat_F1_noisy"
     )
+    assert header.startswith(f"{LAB},{metrics},mode,lr,backbone_lr,loss,seed,split,selected_on")
     assert row.startswith("a,b,,,0.9877,,,,,,,")
 
 

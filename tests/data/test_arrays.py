@@ -259,7 +259,7 @@ def broken(path: Path, kind: str) -> None:
         (".npz", "several", r"x\.npz: one array of numbers is wanted; it has a, b: call one of them signals"),
         (".npz", "no array", r"x\.npz: one array of numbers is wanted; it has none"),
         (".mat", "bytes", r"x\.mat: not a whole MATLAB file"),
-        (".csv", "no names", r"x\.csv: its first line is not a name for each of 2 channels"),
+        (".csv", "no names", r"x\.csv: its first line is not a name for each channel"),
         (".csv", "names too few", r"x\.csv: its first line is not a name for each of 2 channels"),
         (".csv", "letters", r"x\.csv: not a line of names and lines of numbers .*x"),
         (".csv", "no sample", r"x\.csv: not a line of names"),
