@@ -121,8 +121,7 @@ def _check_denoise(plan: Recipe, data: PreparedDataset, denoises: bool) -> None:
     low, high = plan.noise.between
     if low > high or (plan.noise.level == "gain" and low < 0):
         raise RecipeError(f"noise.between {plan.noise.between}: from the lower to the higher, gains from 0")
-    if plan.noise.level == "gain" and min(plan.evaluate.levels) < 0:
-        raise RecipeError(f"evaluate.levels {plan.evaluate.levels}: gains, as noise.level says, start from 0")
+    mixtures.check_levels(plan)
     if plan.noise.band and plan.noise.band[1] >= data.info.sampling_rate / 2:
         raise RecipeError(f"noise.band {plan.noise.band}: it ends below half of {data.info.sampling_rate:g} Hz")
     if settings.draw_channels and len(data.info.channels) > 1:

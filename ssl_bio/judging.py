@@ -15,7 +15,7 @@ from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.transforms import even_crops, played
 from ssl_bio.data.view import Batches, Features
 from ssl_bio.denoising import Example, Trial
-from ssl_bio.errors import CheckpointError, DataError, RecipeError
+from ssl_bio.errors import CheckpointError, DataError
 from ssl_bio.forecasts import forecast
 from ssl_bio.models.denoiser import Denoiser
 from ssl_bio.models.forecaster import Forecaster
@@ -210,8 +210,7 @@ def trial(data: PreparedDataset, plan: Recipe, rows: Rows, split: str, form: For
     if validating:
         low, high = plan.noise.between
         levels = [level for level in levels if low <= level <= high] or [(low + high) / 2]
-    if plan.noise.level == "gain" and min(levels) < 0:
-        raise RecipeError(f"evaluate.levels {levels}: gains, as noise.level says, start from 0")
+    mixtures.check_levels(plan)
     clean = mixtures.clean_view(data, plan, rows, form)
     noise = mixtures.noise_for(source, plan, split, form, types, form.length) if source else None
     asked = Trial(clean, noise, denoising.cells_of(noise, levels))

@@ -132,8 +132,7 @@ def forecaster(
 
         def validate(_: nn.Module, history: History) -> dict[str, float]:
             found = forecast(model, outcome, judged, place.device, horizon)
-            figures = outcome.figures(found.targets, found.answers)
-            return {f"{settings.selected_on}_{name}": value for name, value in figures.items()}
+            return _of_split(settings.selected_on, outcome.figures(found.targets, found.answers))
 
     task = build.forecast_task(plan, model, outcome)
     fitted = fit(task, batches, _finetune_loop(plan), place.run, place.device, validate, place.resume, place.identity)
@@ -167,8 +166,7 @@ def denoiser(plan: Recipe, data: PreparedDataset, model: Denoiser, outcome: Sign
 
         def validate(_: nn.Module, history: History) -> dict[str, float]:
             found = denoising.fared(model, outcome, trial, place.device)
-            figures = outcome.figures(found.noisy, found.answers[denoising.OURS])
-            return {f"{selected_on}_{name}": value for name, value in figures.items()}
+            return _of_split(selected_on, outcome.figures(found.noisy, found.answers[denoising.OURS]))
 
     task = build.denoise_task(plan, model, outcome)
     mixed = Mixed(batches, noise)
@@ -245,10 +243,13 @@ def _judging(
     """Figures of a split after each epoch."""
 
     def validate(model: nn.Module, history: History) -> dict[str, float]:
-        figures = judging.figures_of(cast(Predictor, model), outcome, batches, device, paces)
-        return {f"{split}_{name}": value for name, value in figures.items()}
+        return _of_split(split, judging.figures_of(cast(Predictor, model), outcome, batches, device, paces))
 
     return validate
+
+
+def _of_split(split: str, figures: Figures) -> dict[str, float]:
+    return {f"{split}_{name}": value for name, value in figures.items()}
 
 
 def _watched(watchers: Sequence[Validate], model: nn.Module, history: History) -> dict[str, float]:

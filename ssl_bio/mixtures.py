@@ -32,6 +32,12 @@ def clean_view(data: PreparedDataset, plan: Recipe, rows: Rows, form: Form) -> V
     return clean if plan.noise.dataset else replace(clean, beside=recorded)
 
 
+def check_levels(plan: Recipe) -> None:
+    """Raise RecipeError for a gain to be judged under that is none."""
+    if plan.noise.level == "gain" and min(plan.evaluate.levels) < 0:
+        raise RecipeError(f"evaluate.levels {plan.evaluate.levels}: gains, as noise.level says, start from 0")
+
+
 def types_of(noise: PreparedDataset, plan: Recipe) -> list[str]:
     """The types of noise in a dataset: the classes of the recipe's target, or its one name where it has none."""
     name = samples.noise_target(noise.info, plan)

@@ -26,6 +26,12 @@ class StepResult(NamedTuple):
     loss: Tensor
     sums: dict[str, Tensor]
 
+    @classmethod
+    def of(cls, loss: Tensor, n_windows: int, shown: Tensor | None = None) -> "StepResult":
+        """Of a task whose one sum is its loss, or the part of it that is to be shown."""
+        n = torch.tensor(float(n_windows))
+        return cls(loss, {"windows": n, "loss": (loss if shown is None else shown).detach() * n})
+
 
 class Task(Protocol):
     """The contract between a task and the loop."""
@@ -57,13 +63,17 @@ class Task(Protocol):
 
 
 class Steady:
-    """A task that stays as it is from epoch to epoch, and that nothing follows after a step."""
+    """A task that stays as it is from epoch to epoch, that nothing follows after a step, and that shows its loss."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Nothing changes."""
 
     def after_step(self) -> None:
         """Nothing follows."""
+
+    def figures(self, sums: Sums) -> dict[str, float]:
+        """loss."""
+        return {"loss": float(sums["loss"]) / float(sums["windows"])}
 
 
 class DownstreamTask(Steady):
@@ -108,8 +118,7 @@ class DownstreamTask(Steady):
             wanted = share * wanted + (1 - share) * wanted[partner]
         outputs = self.model.answer(inputs) if self.frozen_features else self.model(inputs)
         loss = self.outcome.loss(outputs, wanted, self.label_smoothing if self.model.training else 0.0)
-        n = torch.tensor(float(len(inputs)))
-        return StepResult(loss, {"windows": n, "loss": loss.detach() * n})
+        return StepResult.of(loss, len(inputs))
 
     def _dense_step(self, inputs: Tensor, targets: Tensor) -> StepResult:
         outputs = self.model.everywhere(inputs)
@@ -119,8 +128,7 @@ class DownstreamTask(Steady):
         loss = outputs.sum() * 0
         if known.any():
             loss = self.outcome.loss(outputs[known], wanted[known][:, None], self.label_smoothing)
-        n = torch.tensor(float(len(inputs)))
-        return StepResult(loss, {"windows": n, "loss": loss.detach() * n})
+        return StepResult.of(loss, len(inputs))
 
     def parameter_groups(self) -> list[Group]:
         """The head, with what pools, at `lr`; the backbone at `backbone_lr` unless features are frozen."""
@@ -138,10 +146,6 @@ class DownstreamTask(Steady):
             begins = self.unfreeze_epochs * (distance + 1)
             groups += [group._replace(begins=begins) for group in groups_of(f"backbone_{distance}", stage, lr)]
         return [group for group in groups if group.parameters]
-
-    def figures(self, sums: Sums) -> dict[str, float]:
-        """loss."""
-        return {"loss": float(sums["loss"]) / float(sums["windows"])}
 
 
 class ForecastTask(Steady):
@@ -178,8 +182,7 @@ class ForecastTask(Steady):
             outputs = outputs[:, model.time_steps - 1 :]
         error = self.outcome.loss(outputs, series[:, -outputs.shape[1] :])
         loss = error + model.auxiliary_loss().to(error.device)
-        n = torch.tensor(float(len(inputs)))
-        return StepResult(loss, {"windows": n, "loss": error.detach() * n})
+        return StepResult.of(loss, len(inputs), shown=error)
 
     def _disturbed(self, history: Tensor) -> Tensor:
         if self.feed_back and self.model.training:
@@ -205,10 +208,6 @@ class ForecastTask(Steady):
             *groups_of("head", self.model.head, self.lr),
             *groups_of("backbone", self.model.backbone, self.backbone_lr),
         ]
-
-    def figures(self, sums: Sums) -> dict[str, float]:
-        """loss: the error alone, standardised."""
-        return {"loss": float(sums["loss"]) / float(sums["windows"])}
 
 
 class DenoiseTask(Steady):
@@ -248,17 +247,12 @@ class DenoiseTask(Steady):
         answer = self.model.guess(noisy / scale, clean / scale)
         weight = self.peak_weight * self.peak_share
         loss = waveform_loss(answer * unit, clean / scale * unit, self.loss, weight).mean()
-        n = torch.tensor(float(len(inputs)))
-        return StepResult(loss, {"windows": n, "loss": loss.detach() * n})
+        return StepResult.of(loss, len(inputs))
 
     def parameter_groups(self) -> list[Group]:
         """The backbone at its own rate, a decoder on top of it at `lr`."""
         head = groups_of("head", self.model.decoder, self.lr) if self.model.decoder else []
         return [*head, *groups_of("backbone", self.model.backbone, self.backbone_lr)]
-
-    def figures(self, sums: Sums) -> dict[str, float]:
-        """loss."""
-        return {"loss": float(sums["loss"]) / float(sums["windows"])}
 
 
 def centred(signals: Tensor) -> Tensor:

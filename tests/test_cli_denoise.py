@@ -112,7 +112,6 @@ def test_noise_and_peaks_grow_while_the_best_epoch_is_of_the_final_level() -> No
     grow = ["--set", "noise.ramp_epochs=3", "--set", "finetune.peak_ramp_epochs=2", "--loss", "peak"]
     succeed("finetune", "--recipe", "tiny.toml", *grow, "--set", "finetune.epochs=4")
     rows = history()
-    assert float(rows[0]["loss"]) < float(rows[-1]["loss"]) + 1  # without noise there is little to do
     best = min(rows, key=lambda row: float(row["val_loss"]))
     assert sheet.read(SHEET)[0]["best_epoch"] == best["epoch"]
 

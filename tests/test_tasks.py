@@ -5,11 +5,13 @@ import torch
 from torch.nn import functional as F
 
 from ssl_bio.models.contrast import MaskedContrast
+from ssl_bio.models.denoiser import Denoiser
 from ssl_bio.models.heads import Predictor
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
+from ssl_bio.models.wave_unet import Shape, WaveUNet
 from ssl_bio.outcome import Classes
 from ssl_bio.pretexts import ContrastTask, TimeMAETask
-from ssl_bio.tasks import DownstreamTask
+from ssl_bio.tasks import DenoiseTask, DownstreamTask
 
 FOUR = Classes(names=("a", "b", "c", "d"))
 
@@ -102,3 +104,22 @@ def test_contrast_knows_its_partner() -> None:
         task.after_step()
     assert task.figures(result.sums)["hit_rate"] > 0.5
     assert all(p.grad is None for p in task.model.target.parameters())
+
+
+@torch.no_grad()
+def test_noise_and_the_weight_of_peaks_grow_from_nothing_to_their_levels() -> None:
+    torch.manual_seed(0)
+    clean, noise = torch.randn(4, 1, 64), 5 * torch.randn(4, 1, 64)
+    model = Denoiser(WaveUNet(1, 1, Shape(4, 1, 1))).eval()
+
+    def loss(epoch: int, added: torch.Tensor) -> float:
+        task = DenoiseTask(model, 1e-3, 1e-3, "peak", peak_weight=4.0, ramp_epochs=4, peak_ramp_epochs=2)
+        task.begin_epoch(epoch)
+        return float(task.step(clean, added).loss)
+
+    plain = DenoiseTask(model, 1e-3, 1e-3, "l1")
+    assert loss(0, noise) == pytest.approx(float(plain.step(clean, 0 * noise).loss))
+    weighted = DenoiseTask(model, 1e-3, 1e-3, "peak", peak_weight=4.0)
+    assert loss(2, noise) == pytest.approx(float(weighted.step(clean, 0.5 * noise).loss))
+    assert loss(4, noise) == loss(9, noise) == pytest.approx(float(weighted.step(clean, noise).loss))
+    assert loss(4, noise) != pytest.approx(loss(2, noise))

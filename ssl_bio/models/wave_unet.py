@@ -60,7 +60,7 @@ class WaveUNet(nn.Module):
             _level(channels[level] + channels[level + 1], channels[level], _UP) for level in reversed(range(depth))
         )
         self.leave = nn.Conv1d(shape.width + n_inputs * stride, n_outputs * stride, _UP, padding=_UP // 2)
-        steps = _DOWN // 2 * (1 + 2 ** (depth + 1) - 1) + self.bottleneck.reach * 2**depth
+        steps = _DOWN // 2 * 2 ** (depth + 1) + self.bottleneck.reach * 2**depth
         # Going up, a level sees as far as its kernel and the neighbour that it is interpolated from.
         steps += sum((_UP // 2) * 2**level + 2 ** (level + 1) for level in range(depth)) + _UP // 2
         self.reach = stride * (steps + 1)
@@ -99,8 +99,7 @@ class PixelShuffle(nn.Module):
             _level(channels[level + 1], 2 * channels[level], _UP) for level in reversed(range(depth))
         )
         self.leave = nn.Conv1d(shape.width, n_outputs * stride, _UP, padding=_UP // 2)
-        steps = _DOWN // 2 * (1 + sum(2 ** (level + 1) for level in range(depth)))
-        steps += self.bottleneck.reach * 2**depth + _UP // 2 * (1 + sum(2 ** (level + 1) for level in range(depth)))
+        steps = (_DOWN // 2 + _UP // 2) * (2 ** (depth + 1) - 1) + self.bottleneck.reach * 2**depth
         self.reach = stride * (steps + 2 ** (depth + 1))
 
     def forward(self, signals: Tensor) -> Tensor:
