@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ssl_bio import __version__, recipe
+from ssl_bio import __version__
 from ssl_bio.errors import RecipeError, SslBioError
 
 if TYPE_CHECKING:
-    from ssl_bio.studies import Wishes
+    from ssl_bio.commands.plan import RunOptions
 
 app = typer.Typer(
     name="ssl-bio",
@@ -119,11 +119,18 @@ def pretrain(
     * `ssl-bio pretrain --recipe har.toml --resume`
     * `ssl-bio pretrain --recipe bidmc-timemae.toml --folds 5`
     """
-    chosen = {"seed": seed, "data.folds": folds}
-    wishes = _wishes(overrides, chosen, recipe_name, out, resume, overwrite, device)
-    from ssl_bio import commands
+    options = _options(
+        overrides,
+        {"seed": seed, "data.folds": folds},
+        recipe=recipe_name,
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        device=device,
+    )
+    from ssl_bio.commands import pretrain
 
-    commands.pretrain(wishes)
+    pretrain.pretrain(options)
 
 
 @app.command()
@@ -143,7 +150,7 @@ def finetune(
         str | None, typer.Option("--seeds", metavar="0,1,2", help="Run once for each, end with mean ± std.")
     ] = None,
     folds: FoldsOption = None,
-    grid: Annotated[
+    axes: Annotated[
         list[str] | None,
         typer.Option("--grid", metavar="KEY=V1,V2", help="Every combination of recipe values. Repeatable."),
     ] = None,
@@ -176,18 +183,27 @@ def finetune(
         "finetune.loss": loss,
         "finetune.label_fraction": label_fraction,
     }
-    wishes = _wishes(overrides, chosen, recipe_name, out, resume, overwrite, device, sheet)
+    options = _options(
+        overrides,
+        chosen,
+        recipe=recipe_name,
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        device=device,
+        sheet=sheet,
+    )
     seed_list = _parse_seeds(seeds, seed)
-    if by and not grid:
+    if by and not axes:
         raise RecipeError("--by sorts the table of a --grid, and there is none")
-    if grid:
-        from ssl_bio import tune
+    if axes:
+        from ssl_bio.commands import grid
 
-        tune.grid(wishes, checkpoint, seed_list, grid, by)
+        grid.grid(options, checkpoint, seeds=seed_list, axes=axes, by=by)
         return
-    from ssl_bio import commands
+    from ssl_bio.commands import finetune
 
-    commands.finetune(wishes, checkpoint, seed_list)
+    finetune.finetune(options, checkpoint, seed_list)
 
 
 @app.command()
@@ -201,7 +217,7 @@ def evaluate(
     overrides: SetOption = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Judge a finetuned run; without --checkpoint, the newest one.
+    """Evaluate a finetuned run; without --checkpoint, the newest one.
 
     Examples:
 
@@ -209,10 +225,10 @@ def evaluate(
     * `ssl-bio evaluate --checkpoint checkpoints/har/finetune-full-seed0 --split val`
     * `ssl-bio evaluate --data "another UCI HAR Dataset.zip"`
     """
-    wishes = _wishes(overrides, {"evaluate.split": split}, None, None, False, False, device, sheet)
-    from ssl_bio import commands
+    options = _options(overrides, {"evaluate.split": split}, device=device, sheet=sheet)
+    from ssl_bio.commands import evaluate
 
-    commands.evaluate(wishes, checkpoint, data)
+    evaluate.evaluate(options, checkpoint, data)
 
 
 @app.command()
@@ -228,24 +244,31 @@ def denoise(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
     device: DeviceOption = "auto",
 ) -> None:
-    """Clean a recording of any length and any number of channels with a finetuned run.
+    """Denoise a recording of any length and any number of channels with a finetuned run.
 
     Examples:
 
     * `ssl-bio denoise --checkpoint RUN --input night.hea --output clean.hea`
     * `ssl-bio denoise --checkpoint RUN --input ride.mat --sampling-rate 1000 --output clean.npz`
     """
-    from ssl_bio import cleaning
+    from ssl_bio.commands import denoise
 
-    cleaning.denoise(checkpoint, source, output, sampling_rate, device, overwrite)
+    denoise.denoise(
+        checkpoint,
+        source=source,
+        output=output,
+        sampling_rate=sampling_rate,
+        device=device,
+        overwrite=overwrite,
+    )
 
 
 @data_app.command("list")
 def data_list(root: RootOption = "") -> None:
     """What can be had and what is prepared."""
-    from ssl_bio import catalogue
+    from ssl_bio.commands import data
 
-    catalogue.list_data(root)
+    data.list_data(root)
 
 
 @data_app.command("prepare")
@@ -271,62 +294,94 @@ def data_prepare(
     * `ssl-bio data prepare cinc2017 --from training2017.zip --recipe ecg-rhythm.toml`
     * `ssl-bio data prepare mitdb --from mitdb.zip --set data.window=4.096 --set data.stride=2.048`
     """
-    from ssl_bio import catalogue
+    from ssl_bio.commands import data
 
-    catalogue.prepare_data(name, origin, root, recipe_name, overrides or [], max_skipped)
+    data.prepare_data(
+        name=name,
+        origin=origin,
+        root=root,
+        recipe_name=recipe_name,
+        overrides=overrides or [],
+        max_skipped=max_skipped,
+    )
 
 
 @data_app.command("check")
 def data_check(name: Annotated[str, typer.Argument(help="A prepared dataset.")], root: RootOption = "") -> None:
     """Read every byte, compare with the fingerprint, count what splits share."""
-    from ssl_bio import catalogue
+    from ssl_bio.commands import data
 
-    catalogue.check_data(name, root)
+    data.check_data(name, root)
 
 
 @recipes_app.command("list")
 def recipes_list() -> None:
     """Recipes found by name."""
-    from ssl_bio import shelf
+    from ssl_bio.commands import recipes
 
-    shelf.list_recipes()
+    recipes.list_recipes()
 
 
 @recipes_app.command("show")
-def recipes_show(name: Annotated[str, typer.Argument(help="A name or a path.")]) -> None:
-    """Print a recipe."""
-    from ssl_bio import shelf
+def recipes_show(
+    name: Annotated[str, typer.Argument(help="A name or a path.")],
+    all_keys: Annotated[bool, typer.Option("--all", help="The defaults, too.")] = False,
+) -> None:
+    """Print each value of a recipe with its meaning and where it comes from."""
+    from ssl_bio.commands import recipes
 
-    shelf.show_recipe(name)
+    recipes.show_recipe(name, all_keys=all_keys)
+
+
+@recipes_app.command("keys")
+def recipes_keys(
+    section: Annotated[
+        str, typer.Argument(help="A section or a kind, such as data, pretrain, pretrain.timemae or regression.")
+    ] = "",
+) -> None:
+    """List every key with its type, default, unit and meaning."""
+    from ssl_bio.commands import recipes
+
+    recipes.list_keys(section)
+
+
+@recipes_app.command("schema")
+def recipes_schema() -> None:
+    """Print a JSON schema of recipes for editors: ssl-bio recipes schema > ssl-bio.schema.json"""
+    from ssl_bio.commands import recipes
+
+    recipes.print_schema()
 
 
 @recipes_app.command("validate")
 def recipes_validate(name: Annotated[str, typer.Argument(help="A name or a path.")]) -> None:
     """Check a recipe; every error at once."""
-    from ssl_bio import shelf
+    from ssl_bio.commands import recipes
 
-    shelf.validate_recipe(name)
+    recipes.validate_recipe(name)
 
 
-def _wishes(
+def _options(
     overrides: list[str] | None,
     chosen: Mapping[str, object],
-    recipe_name: str | None = None,
+    *,
+    recipe: str | None = None,
     out: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
     sheet: Path = Path("results.csv"),
-) -> "Wishes":
+) -> "RunOptions":
     if resume and overwrite:
         raise RecipeError("--resume and --overwrite exclude each other: go on with the run, or replace it")
-    layer = recipe.parse_overrides(overrides or [])
-    for key, value in chosen.items():
-        if value is not None:
-            layer = recipe.with_value(layer, key, value)
-    from ssl_bio.studies import Wishes
+    from ssl_bio.commands.plan import RunOptions
+    from ssl_bio.config import parse_overrides, with_value
 
-    return Wishes(layer, recipe_name, out, resume, overwrite, device, sheet)
+    layer = parse_overrides(overrides or [])
+    for path, value in chosen.items():
+        if value is not None:
+            layer = with_value(layer, path, value)
+    return RunOptions(layer, recipe, out, resume, overwrite, device, sheet)
 
 
 def _parse_seeds(text: str | None, seed: int | None) -> list[int] | None:

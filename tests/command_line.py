@@ -21,9 +21,9 @@ d_model = 16
 n_layers = 2
 n_heads = 2
 wave_length = 25
+[pretrain]
 decoder_layers = 1
 vocab_size = 12
-[pretrain]
 epochs = 3
 batch_size = 16
 [finetune]
@@ -53,16 +53,16 @@ wave_length = 20
 dropout = 0.1
 [model.s4d]
 d_state = 8
-[model.quantizer]
-codebook_size = 16
-code_dim = 4
-cosine = true
 [pretrain]
 epochs = 3
 batch_size = 16
 input_noise = 0.1
 input_mask = 0.1
 fit_on = "train"
+[pretrain.quantizer]
+codebook_size = 16
+code_dim = 4
+cosine = true
 [finetune]
 mode = "linear-probe"
 layers = "all"

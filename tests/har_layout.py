@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_bio.data.har import CHANNELS
+from ssl_bio.data.readers.har import CHANNELS
 
 ACTIVITIES = ("WALKING", "WALKING_UPSTAIRS", "WALKING_DOWNSTAIRS", "SITTING", "STANDING", "LAYING")
 TRAIN_PEOPLE, TEST_PEOPLE = (1, 3, 5, 6, 7, 8), (2, 4)

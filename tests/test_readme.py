@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from ssl_bio import recipe
+from ssl_bio.config.load import available
 from tests.command_line import run
 from tests.conftest import REPOSITORY
 
@@ -45,7 +45,7 @@ def test_command_parses(command: str) -> None:
 
 
 def test_no_placeholder_is_left() -> None:
-    texts = {"README.md": README, **{path.name: path.read_text() for path in recipe.available().values()}}
+    texts = {"README.md": README, **{path.name: path.read_text() for path in available().values()}}
     assert [
         name for name, text in texts.items() if re.search(r"\b(TIME|FIGURES?|[A-Z]+_(OUTPUT|FIGURE))\b", text)
     ] == []
@@ -54,7 +54,7 @@ def test_no_placeholder_is_left() -> None:
 def test_recipes_named_exist() -> None:
     named = set(re.findall(r"[a-z0-9-]+\.toml", README)) - {"pyproject.toml", "recipe.toml", "mine.toml"}
     assert named
-    assert named <= set(recipe.available())
+    assert named <= set(available())
 
 
 def test_make_targets_named_exist() -> None:

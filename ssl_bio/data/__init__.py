@@ -1,1 +1,1 @@
-"""Readers of publishers' formats and the prepared store they fill."""
+"""Datasets: readers of publishers' formats, prepared datasets on disk, and the batches that training sees."""

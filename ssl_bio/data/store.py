@@ -1,10 +1,10 @@
-"""Prepared datasets: written once, opened as memory maps, named by a fingerprint.
+"""Prepared datasets on disk: written once, opened as memory maps, identified by a fingerprint of their content.
 
 <root>/<name>/
   dataset.json     what it is: channels, sampling rate, targets, splits, overlaps, fingerprint
   signals.npy      (n, channels, length) float32
   target-*.npy     one file a target, n rows each
-  subjects.npy     (n,) text ids
+  subjects.npy     (n,) subject of each window, as text
   splits.npz       "<scheme>/<split>" -> row numbers
 """
 
@@ -14,9 +14,9 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import platformdirs
@@ -24,21 +24,21 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ssl_bio.data.splits import Rows as Rows  # who reads datasets needs the type, too
+from ssl_bio.data.splits import Splits, cross_validation_split
 from ssl_bio.errors import DataError
 
 FORMAT_VERSION = 1
 ENVIRONMENT_VARIABLE = "SSL_BIO_DATA"
-_FOLD_SEED = 42
 
 Signals = NDArray[np.float32]
-Rows = NDArray[np.int64]
-Splits = Mapping[str, Mapping[str, Rows]]  # scheme -> split -> rows
 Subjects = NDArray[np.str_]
 Targets = Mapping[str, NDArray[Any]]
 
 
-class ReadOptions(NamedTuple):
-    """How a reader cuts recordings into windows; what is left at its default follows the reader's protocol."""
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How a reader turns recordings into windows. A field left at its default follows the reader's protocol."""
 
     sampling_rate: float = 0  # Hz
     window: float = 0  # s
@@ -47,41 +47,50 @@ class ReadOptions(NamedTuple):
     standardize: str = "auto"  # "record" or "none"
     padding: str = "auto"  # "zero" or "repeat": what fills a window after the end of a shorter record
     context: float = -1  # s of signal shown on either side of the window that is labelled
-    derive: str = "auto"  # "none", or "breathing": how it moves the pulse, in place of the channels
+    derive: str = "auto"  # "none", or "breathing": respiratory modulations of the pulse in place of the channels
 
-    def over(self, protocol: "ReadOptions") -> "ReadOptions":
-        """These options where somebody chose, the protocol's elsewhere.
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The options that differ from their defaults."""
+        unset = asdict(ReadOptions())
+        return {name: value for name, value in asdict(self).items() if value != unset[name]}
+
+    def with_defaults(self, protocol: "ReadOptions") -> "ReadOptions":
+        """Return the protocol's options, replaced by these where one was chosen.
 
         Raises DataError for derived channels that the protocol, its `derive` left at "auto", does not offer.
         """
-        unset = ReadOptions()._asdict()
-        if protocol.derive == unset["derive"] and self.derive == "breathing":
-            raise DataError("data.derive: only bidmc offers 'breathing'")
-        return protocol._replace(**{key: mine for key, mine in self._asdict().items() if mine != unset[key]})
+        if self.derive == "breathing" and "derive" not in protocol.chosen:
+            raise DataError("data.derive: this dataset has no derived channels; bidmc offers 'breathing'")
+        return replace(protocol, **self.chosen)
 
-    def refuse(self) -> None:
-        """Raise DataError when anything was chosen: the windows of this dataset come ready cut."""
-        if self != ReadOptions():
-            raise DataError(
-                "data.sampling_rate, window, stride, highpass, standardize, padding, context, derive: this dataset's "
-                "windows come ready cut; leave them out"
-            )
+    def require_unset(self) -> None:
+        """Raise DataError when any option was chosen: the windows of this dataset cannot be changed."""
+        if self.chosen:
+            raise DataError(f"data.{', data.'.join(self.chosen)}: this dataset's windows come ready-made; leave it out")
 
-    def folder(self, name: str) -> str:
-        """The prepared folder's name: the dataset's, and every option that was chosen."""
-        unset = ReadOptions()
-        labels = ("hz", "s", "step", "hp", "by-", "pad-", "around", "derive-")
+    def folder_name(self, dataset: str) -> str:
+        """Return the name of the prepared folder: the dataset's, and every option that was chosen."""
+        labels = {
+            "sampling_rate": "hz",
+            "window": "s",
+            "stride": "step",
+            "highpass": "hp",
+            "standardize": "by-",
+            "padding": "pad-",
+            "context": "around",
+            "derive": "derive-",
+        }
         parts = [
-            f"{label}{value:g}" if isinstance(value, float | int) else f"{label}{value}"
-            for label, value, default in zip(labels, self, unset, strict=True)
-            if value != default
+            f"{labels[name]}{value:g}" if isinstance(value, float | int) else f"{labels[name]}{value}"
+            for name, value in self.chosen.items()
         ]
-        return "-".join([name, *parts])
+        return "-".join([dataset, *parts])
 
 
-class Counting(BaseModel):
-    """A value that counts the events of a target of that kind: `weight` times how many lie in the middle `span` samples
-    of the window."""
+class EventCount(BaseModel):
+    """How a value follows from events: `weight` times the number of events of the target `events` that lie in the
+    middle `span` samples of the window."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -91,20 +100,25 @@ class Counting(BaseModel):
 
 
 class TargetInfo(BaseModel):
-    """What a target means: class codes with their names, labels of which a window may have several (0 or 1 for
-    each of `classes`), values with their unit, a second signal, or, at every sample, the code of the event there
-    (0: none, -1: outside of the record). A value may be a count of events."""
+    """What a target means.
+
+    - "class": codes of `classes`.
+    - "labels": 0 or 1 for each of `classes`, of which a window may have several.
+    - "value": a number in `unit`, perhaps a count of events (`counts`).
+    - "signal": a second signal.
+    - "events": at every sample the code of the event there, 0 for none, -1 outside of the record.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["class", "labels", "value", "signal", "events"]
     classes: tuple[str, ...] = ()
     unit: str = ""
-    counts: Counting | None = None
+    counts: EventCount | None = None
 
 
 class Overlap(BaseModel):
-    """How much two splits share."""
+    """How many subjects and identical windows two splits share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -113,7 +127,7 @@ class Overlap(BaseModel):
 
 
 class DatasetInfo(BaseModel):
-    """The facts of a prepared dataset, stored beside its arrays."""
+    """What dataset.json holds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -144,14 +158,14 @@ class PreparedDataset:
     folder: Path
     info: DatasetInfo
     signals: Signals
-    subjects: NDArray[np.str_]
-    targets: Mapping[str, NDArray[Any]]
+    subjects: Subjects
+    targets: Targets
     splits: Splits
-    chosen: tuple[int, ...] | None = None  # channels by position; None: all
-    stored: tuple[str, ...] = ()  # names of the channels on disk, once some were chosen
+    channel_indices: tuple[int, ...] | None = None  # of the chosen channels; None: all
+    stored_channels: tuple[str, ...] = ()  # names of the channels on disk, once some were chosen
 
     def rows(self, scheme: str, split: str) -> Rows:
-        """Row numbers of one split ("train", "val", "test") under a scheme.
+        """Return the row numbers of one split ("train", "val", "test") under a split scheme.
 
         Raises DataError that lists the valid names.
         """
@@ -163,17 +177,17 @@ class PreparedDataset:
     def _scheme(self, name: str) -> Mapping[str, Rows]:
         if name not in self.splits:
             raise DataError(
-                f"data.validation: dataset {self.info.name} has no split scheme {name!r}; "
+                f"data.split_scheme: dataset {self.info.name} has no split scheme {name!r}; "
                 f"it has {', '.join(self.splits)}"
             )
         return self.splits[name]
 
     def with_channels(self, names: Sequence[str]) -> "PreparedDataset":
-        """This dataset with these of the channels on disk, in the order named; for an empty list as it is.
+        """Return this dataset with the named channels, in that order; with all of them for an empty list.
 
         Raises DataError that lists the valid names.
         """
-        stored = self.stored or self.info.channels
+        stored = self.stored_channels or self.info.channels
         unknown = [name for name in names if name not in stored]
         if unknown:
             raise DataError(
@@ -182,37 +196,30 @@ class PreparedDataset:
             )
         if not names or tuple(names) == self.info.channels:
             return self
-        chosen = tuple(stored.index(name) for name in names)
-        return replace(self, info=self.info.model_copy(update={"channels": tuple(names)}), chosen=chosen, stored=stored)
+        indices = tuple(stored.index(name) for name in names)
+        info = self.info.model_copy(update={"channels": tuple(names)})
+        return replace(self, info=info, channel_indices=indices, stored_channels=stored)
 
     def with_folds(self, scheme: str, folds: int, fold: int) -> "PreparedDataset":
-        """This dataset cut into parts by subject, the same ones under any seed: part `fold` (from 0) of `folds` is the
-        test split, a tenth of all people, at least one of those who follow it, validates, the others train.
+        """Return this dataset with the rows of `scheme` split anew for cross-validation by subject.
 
-        Raises DataError when there is no such part, or fewer people than parts and a validating one.
+        Part `fold` (from 0) of `folds` is the test split; see `splits.cross_validation_split`.
+
+        Raises DataError when there is no such part, or there are too few people.
         """
-        everything = np.unique(np.concatenate(list(self._scheme(scheme).values())))
-        people = np.random.default_rng(_FOLD_SEED).permutation(np.unique(self.subjects[everything]))
-        if not 0 <= fold < folds:
-            raise DataError(f"data.fold: {fold} is not from 0 to {folds - 1}, as data.folds {folds} has it")
-        if folds < 2 or len(people) <= folds:
-            raise DataError(f"data.folds: {len(people)} people do not make {folds} parts and one to validate")
-        parts = np.array_split(people, folds)
-        others = np.concatenate([*parts[fold + 1 :], *parts[:fold]])
-        n_val = max(1, round(len(people) / 10))
-        drawn = {"train": others[n_val:], "val": others[:n_val], "test": parts[fold]}
-        rows = {name: everything[np.isin(self.subjects[everything], who)] for name, who in drawn.items()}
+        rows = np.unique(np.concatenate(list(self._scheme(scheme).values())))
+        split = cross_validation_split(self.subjects, rows, folds=folds, fold=fold)
         text = f"part {fold} of {folds} tests, by subject; a tenth of the people validates"
         info = self.info.model_copy(update={"schemes": {scheme: text}, "overlap": {scheme: {}}})
-        return replace(self, info=info, splits={scheme: rows})
+        return replace(self, info=info, splits={scheme: split})
 
     def read(self, rows: Rows) -> Signals:
-        """Signals `(n, channels, length)` of rows, with the chosen channels."""
+        """Return the signals `(n, channels, length)` of rows, with the chosen channels."""
         signals = self.signals[rows]
-        return np.ascontiguousarray(signals if self.chosen is None else signals[:, list(self.chosen)])
+        return np.ascontiguousarray(signals if self.channel_indices is None else signals[:, list(self.channel_indices)])
 
     def target(self, name: str) -> tuple[TargetInfo, NDArray[Any]]:
-        """A target's meaning and its array. Raises DataError that lists the valid names."""
+        """Return a target's meaning and its array. Raises DataError that lists the valid names."""
         if name not in self.targets:
             raise DataError(
                 f"data.target: dataset {self.info.name} has no target {name!r}; it has {', '.join(self.targets)}"
@@ -220,20 +227,26 @@ class PreparedDataset:
         return self.info.targets[name], self.targets[name]
 
 
-def data_root(recipe_root: str = "") -> Path:
-    """Where prepared datasets live: the recipe's word, then $SSL_BIO_DATA, then the user's cache folder."""
-    chosen = recipe_root or os.environ.get(ENVIRONMENT_VARIABLE, "")
+def data_root(root: str = "") -> Path:
+    """Return the folder of prepared datasets: `root`, else $SSL_BIO_DATA, else one in the user's cache folder."""
+    chosen = root or os.environ.get(ENVIRONMENT_VARIABLE, "")
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("ssl-bio")) / "data"
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether `folder` holds a prepared dataset (it is renamed into place only when whole)."""
+    """Return whether `folder` holds a prepared dataset (it is renamed into place only when whole)."""
     return (folder / "dataset.json").is_file()
 
 
 @contextmanager
-def preparing(folder: Path) -> Iterator[None]:
-    """Hold the right to prepare `folder`: a second process waits instead of doing the work twice."""
+def preparing(folder: Path) -> Iterator[bool]:
+    """Hold the right to prepare `folder`, which one process has at a time; others wait for it.
+
+    Yields whether another process has prepared the folder since this call began.
+
+    Raises DataError when the folder's parent cannot be written.
+    """
+    before = _state(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder.parent / f".{folder.name}.lock")
@@ -241,12 +254,22 @@ def preparing(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(f"{folder.parent}: cannot be written: {error.strerror or error}") from error
     try:
-        yield
+        after = _state(folder)
+        yield after is not None and after != before
     finally:
         lock.release()
 
 
-def open_dataset(folder: Path) -> PreparedDataset:
+def _state(folder: Path) -> tuple[int, int] | None:
+    """Tell one preparation of a folder from the next; None while it is not prepared."""
+    try:
+        facts = (folder / "dataset.json").stat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns
+
+
+def open_prepared(folder: Path) -> PreparedDataset:
     """Open a prepared dataset without reading its signals.
 
     Raises DataError when a file is missing, truncated, of another format or not what dataset.json says.
@@ -274,7 +297,7 @@ def open_dataset(folder: Path) -> PreparedDataset:
 
 
 def fingerprint(folder: Path, info: DatasetInfo) -> str:
-    """SHA-256 over every array file and every fact but names and the fingerprint itself: 16 hex digits."""
+    """Return 16 hex digits of a SHA-256 over every array file and dataset.json without names and counts of records."""
     nameless = info.model_copy(update={"fingerprint": "", "source": "", "name": "", "title": ""})
     facts = nameless.model_dump_json(exclude={"n_records", "skipped", "dropped"}, exclude_none=True)
     digest = hashlib.sha256(facts.encode())

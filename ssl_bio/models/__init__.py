@@ -1,1 +1,1 @@
-"""Networks: backbones, heads and their parts. Flat, named arguments; nothing here knows a recipe."""
+"""Networks: they know tensors and plain values, neither recipes nor data."""

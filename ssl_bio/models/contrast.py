@@ -1,19 +1,20 @@
-"""Masked window contrast: what is left of a window should tell which other window shows the same moment.
+"""Masked window contrast: a masked window should be closer to another view of itself than to any other window.
 
 Momentum contrast (He et al. 2020) with a masked student (Assran et al. 2022): a window loses most of its
 tokens, another view of it (augmented on its own, and possibly of a neighbouring window of the same person)
-goes whole through a momentum copy, and the two should agree more than any other pair of the batch.
+goes unmasked through a momentum copy, and the two should agree more than any other pair of the batch.
 """
 
 import copy
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_bio.models.heads import Pooling
-from ssl_bio.models.timemae import TimeMAEBackbone, follow
+from ssl_bio.models.masking import ema_update
+from ssl_bio.models.timemae import TimeMAEBackbone
 
 _HIDDEN, _SIZE = 256, 128
 
@@ -27,7 +28,7 @@ class Projector(nn.Module):
         self.net = nn.Sequential(nn.Linear(2 * d_model, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _SIZE))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return F.normalize(cast(Tensor, self.net(self.pooling(tokens))), dim=-1)
+        return F.normalize(self.net(self.pooling(tokens)), dim=-1)
 
 
 class Views(NamedTuple):
@@ -43,19 +44,19 @@ class MaskedContrast(nn.Module):
     def __init__(self, backbone: TimeMAEBackbone) -> None:
         super().__init__()
         self.backbone = backbone
-        self.projector = Projector(backbone.position.shape[1])
+        self.projector = Projector(backbone.d_model)
         self.target = copy.deepcopy(backbone).requires_grad_(False)
         self.target_projector = copy.deepcopy(self.projector).requires_grad_(False)
 
-    def forward(self, signals: Tensor, hidden: Tensor, partner: Tensor) -> Views:
-        """Signals and partners `(batch, n_channels, length)`, positions to hide `(batch, n)`."""
-        # Nothing hidden is to be guessed here, so the whole window may set the scale.
-        masked = self.projector(self.backbone.encode_visible(self.backbone.scale(signals), hidden))
+    def forward(self, signals: Tensor, *, masked: Tensor, partner: Tensor) -> Views:
+        """Return both views of signals and partners `(batch, n_channels, length)`; `masked`: positions `(batch, n)`."""
+        # No masked token is to be predicted here, so the whole window may set the scale.
+        student = self.projector(self.backbone.encode_visible(self.backbone.scale(signals), masked=masked))
         with torch.no_grad():
-            other = self.target_projector(self.target(partner))
-        return Views(masked, other)
+            teacher = self.target_projector(self.target(partner))
+        return Views(student, teacher)
 
     def update_target(self, momentum: float) -> None:
-        """Let the momentum copies follow."""
-        follow(self.target, self.backbone, momentum)
-        follow(self.target_projector, self.projector, momentum)
+        """Move the momentum copies towards the backbone and the projector."""
+        ema_update(target=self.target, online=self.backbone, momentum=momentum)
+        ema_update(target=self.target_projector, online=self.projector, momentum=momentum)

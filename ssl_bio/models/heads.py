@@ -1,45 +1,20 @@
-"""From tokens to answers: pooling over tokens, feature scaling, a head."""
+"""From tokens to predictions: pooling over tokens, feature scaling, a head."""
 
 from collections.abc import Sequence
-from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
+from ssl_bio.models.base import Backbone
 from ssl_bio.models.layers import Dropout
 
 
-class Backbone(Protocol):
-    """What every backbone offers. `layers` gives the tokens of each depth, the last being `forward`'s."""
-
-    n_channels: int
-    layer_widths: Sequence[int]
-
-    def __call__(self, signals: Tensor) -> Tensor: ...
-    def layers(self, signals: Tensor) -> list[Tensor]: ...
-
-
-def stages(backbone: nn.Module) -> list[nn.Module]:
-    """A backbone's parts from its input to its tokens; every parameter is in just one of them.
-
-    What a backbone does not name in `stage_names`, input scaling and positions among it, belongs to the first.
-    """
-    modules = dict(backbone.named_modules())
-    found: list[nn.Module] = []
-    for name in getattr(backbone, "stage_names", ()):
-        part = modules.get(name, nn.ModuleList())  # a patch stem has no stages
-        found += list(part) if isinstance(part, nn.ModuleList) else [part]
-    taken = {id(parameter) for part in found for parameter in part.parameters()}
-    rest = nn.Module()
-    for index, parameter in enumerate(p for p in backbone.parameters() if id(p) not in taken):
-        rest.register_parameter(str(index), parameter)
-    return [rest, *found] if len(list(rest.parameters())) else found
-
-
 class Pooling(nn.Module):
-    """Tokens `(batch, n_tokens, width)` -> `(batch, len(kinds) * width)`: mean, max, std over tokens,
-    "middle", the token there, for what is asked of the window's middle, or "attention", a mean whose weights are learnt
-    (Ilse et al. 2018, without the gate); it alone needs the width."""
+    """Tokens `(batch, n_tokens, width)` -> `(batch, len(kinds) * width)`.
+
+    `kinds`: "mean", "max" and "std" over tokens; "middle", the middle token, for what is asked of the window's middle;
+    "attention", a mean whose weights are learnt (Ilse et al. 2018, without the gate), which alone needs the width.
+    """
 
     def __init__(self, kinds: Sequence[str], width: int = 0) -> None:
         super().__init__()
@@ -88,11 +63,13 @@ class Unit(nn.Module):
 class Predictor(nn.Module):
     """A backbone, pooling and a head: signals `(batch, n_channels, length)` -> outputs `(batch, n_outputs)`.
 
-    `layers="last"` pools the backbone's tokens, "all" those of every depth. Pooled features are
-    standardised by `feature_mean` and `feature_std`, which are 0 and 1 until a probe sets them. The head is
-    "linear", or "mlp": Linear-GELU-Linear with `head_width` units (0: as many as features). `unit`, for
-    values, puts the target's unit back. `window`: the most samples to be shown at once (0: any number). Tokens are
-    pooled in `parts` parts of the window, one after the other.
+    `layers="last"` pools the backbone's tokens, "all" those of every depth, each in `pool_segments` equal parts of the
+    window one after the other. Pooled features are standardised by `feature_mean` and `feature_std`, which are 0 and 1
+    until a probe sets them. The head is "linear", or "mlp": Linear-GELU-Linear with `head_width` units (0: as many as
+    features). `unit`, for values, puts the target's unit back. `window`: the most samples to be shown at once (0: any
+    number).
+
+    Raises ValueError for an unknown head or pooling.
     """
 
     feature_mean: Tensor
@@ -100,7 +77,8 @@ class Predictor(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        *,
+        backbone: Backbone,
         n_outputs: int,
         pooling: Sequence[str] = ("mean",),
         layers: str = "last",
@@ -109,16 +87,15 @@ class Predictor(nn.Module):
         head_width: int = 0,
         unit: Unit | None = None,
         window: int = 0,
-        parts: int = 1,
+        pool_segments: int = 1,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.all_layers = layers == "all"
-        self.window, self.parts = window, parts
-        widths = cast(Backbone, backbone).layer_widths
-        used = widths if self.all_layers else widths[-1:]
-        self.pooling = nn.ModuleList(Pooling(pooling, width) for width in used)
-        n_features = parts * len(pooling) * sum(used)
+        self.window, self.pool_segments = window, pool_segments
+        widths = backbone.layer_widths if self.all_layers else backbone.layer_widths[-1:]
+        self.pooling = nn.ModuleList(Pooling(pooling, width) for width in widths)
+        n_features = pool_segments * len(pooling) * sum(widths)
         self.register_buffer("feature_mean", torch.zeros(n_features))
         self.register_buffer("feature_std", torch.ones(n_features))
         self.dropout = Dropout(dropout)
@@ -131,22 +108,23 @@ class Predictor(nn.Module):
         self.unit = unit or nn.Identity()
 
     def features(self, signals: Tensor) -> Tensor:
-        """Pooled features `(batch, n_features)`, not yet standardised."""
-        layers = cast(Backbone, self.backbone).layers(signals) if self.all_layers else [self.backbone(signals)]
+        """Return pooled features `(batch, n_features)`, not yet standardised."""
+        depths = self.backbone.hidden_states(signals) if self.all_layers else [self.backbone(signals)]
         pooled = [
-            pool(part)
-            for pool, tokens in zip(self.pooling, layers, strict=True)
-            for part in tokens.tensor_split(self.parts, dim=1)
+            pool(segment)
+            for pool, tokens in zip(self.pooling, depths, strict=True)
+            for segment in tokens.tensor_split(self.pool_segments, dim=1)
         ]
         return torch.cat(pooled, dim=-1)
 
     def answer(self, features: Tensor) -> Tensor:
-        """Outputs `(batch, n_outputs)` of pooled features."""
-        return cast(Tensor, self.unit(self.head(self.dropout((features - self.feature_mean) / self.feature_std))))
+        """Return the head's outputs `(batch, n_outputs)` for pooled features."""
+        outputs: Tensor = self.unit(self.head(self.dropout((features - self.feature_mean) / self.feature_std)))
+        return outputs
 
-    def everywhere(self, signals: Tensor) -> Tensor:
-        """Outputs `(batch, n_tokens, n_outputs)` of each token as if it stood alone."""
-        tokens = cast(Backbone, self.backbone)(signals)
+    def predict_per_token(self, signals: Tensor) -> Tensor:
+        """Return the outputs `(batch, n_tokens, n_outputs)` for each token as if it were the only one."""
+        tokens: Tensor = self.backbone(signals)
         return self.answer(tokens.flatten(0, 1)).view(*tokens.shape[:2], -1)
 
     def forward(self, signals: Tensor) -> Tensor:

@@ -6,39 +6,39 @@ pairs are kept once and B = 1 is absorbed into C.
 """
 
 import math
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ssl_bio.models.base import OwnLearningRate, ParameterOverrides
 from ssl_bio.models.layers import Dropout
 
 Initialisation = Literal["lin", "inv"]
 Discretisation = Literal["zoh", "bilinear"]
 
 
-class S4DKernel(nn.Module):
+class S4DKernel(nn.Module, OwnLearningRate):
     """The convolution kernel of one diagonal state space for each channel.
 
     `init`: "lin" A_n = -1/2 + i pi n, "inv" A_n = -1/2 + i N/pi (N/(2n+1) - 1) for n < N/2 (equations 8 and
     9 of the paper). Steps start log-uniformly between `step_min` and `step_max`, in samples^-1.
 
-    `state_space` names the parameters that `ssl_bio.optim` gives `state_space_lr` and no weight decay under
-    every grouping: A and the step move the poles, and decaying those towards 0 would lengthen the memory.
+    A and the step train at the rate `lr` and without weight decay: they move the poles, and decaying those towards 0
+    would lengthen the memory (as Gu et al. 2022 train S4D).
     """
-
-    state_space = ("log_step", "log_decay", "frequency")
 
     def __init__(
         self,
+        *,
         n_channels: int,
         d_state: int = 64,
         init: Initialisation = "lin",
         discretisation: Discretisation = "zoh",
         step_min: float = 1e-3,
         step_max: float = 1e-1,
-        state_space_lr: float = 1e-3,
+        lr: float = 1e-3,
     ) -> None:
         super().__init__()
         if d_state < 2 or d_state % 2:
@@ -46,7 +46,7 @@ class S4DKernel(nn.Module):
         if discretisation not in ("zoh", "bilinear"):
             raise ValueError(f"discretisation must be 'zoh' or 'bilinear', not {discretisation!r}")
         self.discretisation = discretisation
-        self.state_space_lr = state_space_lr
+        self.lr = lr
         n = d_state // 2
         low, high = math.log(step_min), math.log(step_max)
         self.log_step = nn.Parameter(torch.rand(n_channels) * (high - low) + low)
@@ -55,8 +55,12 @@ class S4DKernel(nn.Module):
         self.output = nn.Parameter(torch.randn(n_channels, n, 2) * math.sqrt(0.5))
         self._cached: tuple[tuple[object, ...], Tensor] | None = None
 
+    def parameter_overrides(self) -> ParameterOverrides:
+        """Return A and the step."""
+        return ParameterOverrides("state_space", [self.log_step, self.log_decay, self.frequency], self.lr)
+
     def discretise(self) -> tuple[Tensor, Tensor]:
-        """log of the discrete A, and C times the discrete B; complex, `(n_channels, d_state / 2)` each."""
+        """Return log of the discrete A, and C times the discrete B: complex, `(n_channels, d_state / 2)` each."""
         a = torch.complex(-self.log_decay.exp(), self.frequency)
         step = self.log_step.exp()[:, None]
         c = torch.view_as_complex(self.output)
@@ -67,7 +71,7 @@ class S4DKernel(nn.Module):
         return torch.log((1 + half) / (1 - half)), c * step / (1 - half)
 
     def forward(self, length: int) -> Tensor:
-        """The first `length` samples of the kernels, `(n_channels, length)`.
+        """Return the first `length` samples of the kernels, `(n_channels, length)`.
 
         In evaluation without gradients the last one is kept and given again, until a parameter's version or the
         mode changes (fused optimisers change weights without a new version, but not between two evaluations).
@@ -80,7 +84,7 @@ class S4DKernel(nn.Module):
         return self._cached[1]
 
     def train(self, mode: bool = True) -> "S4DKernel":
-        """Drop the kept kernel."""
+        """Set the mode, and drop the kept kernel."""
         self._cached = None
         return super().train(mode)
 
@@ -107,16 +111,17 @@ class S4D(nn.Module):
 
     def __init__(
         self,
+        *,
         n_channels: int,
         d_state: int = 64,
         init: Initialisation = "lin",
         discretisation: Discretisation = "zoh",
         bidirectional: bool = False,
-        state_space_lr: float = 1e-3,
+        lr: float = 1e-3,
     ) -> None:
         super().__init__()
         self.kernels = nn.ModuleList(
-            S4DKernel(n_channels, d_state, init, discretisation, state_space_lr=state_space_lr)
+            S4DKernel(n_channels=n_channels, d_state=d_state, init=init, discretisation=discretisation, lr=lr)
             for _ in range(2 if bidirectional else 1)
         )
         self.skip = nn.Parameter(torch.randn(n_channels))
@@ -129,16 +134,17 @@ class S4D(nn.Module):
             kernel = kernel + F.pad(backward[0].flip(-1), (length, 0))
         size = 2 * length
         spectrum = torch.fft.rfft(u, size) * torch.fft.rfft(kernel, size)
-        return cast(Tensor, torch.fft.irfft(spectrum, size)[..., :length] + u * self.skip[:, None])
+        y: Tensor = torch.fft.irfft(spectrum, size)[..., :length] + u * self.skip[:, None]
+        return y
 
 
 class S4DBlock(nn.Module):
-    """Normalise, S4D over time, GELU, a gated linear map over channels, residual; `(batch, width, length)`.
+    """Batch normalisation, S4D over time, GELU, a gated linear map over channels, residual; `(batch, width, length)`.
 
-    Batch normalisation, which the notebook's log found to calm the loss.
+    Batch normalisation in place of the paper's layer normalisation: the loss is calmer with it.
     """
 
-    def __init__(self, width: int, dropout: float, s4d: S4D) -> None:
+    def __init__(self, s4d: S4D, *, width: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(width)
         self.s4d = s4d
@@ -147,11 +153,12 @@ class S4DBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.dropout(F.gelu(self.s4d(self.norm(x))))
-        return cast(Tensor, x + self.dropout(F.glu(self.mix(y), dim=1)))
+        output: Tensor = x + self.dropout(F.glu(self.mix(y), dim=1))
+        return output
 
 
 def _frequencies(n: int, init: Initialisation) -> Tensor:
-    """Imaginary parts of A for n conjugate pairs."""
+    """Return the imaginary parts of A for n conjugate pairs."""
     order = torch.arange(n, dtype=torch.float32)
     if init == "lin":
         return math.pi * order

@@ -1,140 +1,189 @@
 """TimeMAE: masked autoencoding of time series with decoupled encoders (Cheng et al., arXiv 2303.00320).
 
-The backbone cuts a signal into non-overlapping windows of `wave_length` samples and encodes them as
-tokens. Pretraining hides most tokens and predicts, for each hidden one, the output of a slowly moving
-copy of the encoder (masked representation regression, MRR) and its codeword (masked codeword
-classification, MCC).
+The backbone splits a signal into non-overlapping patches of `wave_length` samples and encodes them as tokens.
+Pretraining masks most tokens and predicts, for each of them, the output of a slowly moving copy of the encoder (masked
+representation regression, MRR) and its codeword (masked codeword classification, MCC).
 """
 
 import copy
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ssl_bio.models.base import Backbone, split_stages
+from ssl_bio.models.bert import BertEncoder, bert_encoder
 from ssl_bio.models.convnet import ConvStem
-from ssl_bio.models.layers import InputNorm, TransformerBlock
+from ssl_bio.models.layers import InputNorm
+from ssl_bio.models.masking import ema_update, gather_tokens
+from ssl_bio.models.transformer import FullAttention, TransformerBlock
+from ssl_bio.models.vqvae import FrozenCodes
 
 
-class TimeMAEBackbone(nn.Module):
-    """Signals `(batch, n_channels, length)` -> tokens `(batch, n_tokens, d_model)`.
+class TimeMAEBackbone(Backbone):
+    """Signals `(batch, n_channels, length)` -> tokens `(batch, n_tokens, d_model)`, with learnt positions.
 
-    `stem="patch"` embeds each window by one shared linear convolution, as the paper does;
-    `stem="conv"` by a residual convolution net whose strides multiply to `wave_length`.
-    `encoder`: "timemae" (post-norm layers with learnt residual scales), "pre-norm" (the usual kind) or
-    "bert" (`encoder_module` from the library transformers). A length that is no multiple of
-    `wave_length` is padded at its end with the last sample.
+    `stem="patch"` embeds each patch by one shared linear convolution, as the paper does; `stem="conv"` by a residual
+    convolution net whose strides multiply to `wave_length`. `encoder`: "timemae" (post-norm layers with learnt residual
+    scales), "pre-norm" (the usual layers) or "bert" (of the library transformers; `bert_weights`: a local folder of
+    safetensors, empty: random weights). A length that is no multiple of `wave_length` is padded at its end with the
+    last sample.
+
+    Raises ValueError for values that make no network, and what `bert_encoder` raises.
     """
 
-    stage_names = ("stem.stages", "encoder.blocks", "encoder.bert.encoder.layer")
-    entrance = ("input_norm.", "stem.enter.", "stem.project.")
+    input_layers = ("input_norm.", "stem.enter.", "stem.project.")
+    input_norm: InputNorm
 
     def __init__(
         self,
+        *,
         n_channels: int,
         length: int,
+        normalize: str = "none",
         d_model: int = 64,
         n_layers: int = 8,
         n_heads: int = 4,
         wave_length: int = 8,
-        dropout: float = 0.2,
         stem: str = "patch",
         encoder: str = "timemae",
-        normalize: str = "none",
-        encoder_module: nn.Module | None = None,
+        bert_weights: str = "",
+        dropout: float = 0.2,
     ) -> None:
         super().__init__()
+        if stem not in ("patch", "conv"):
+            raise ValueError(f"stem must be 'patch' or 'conv', not {stem!r}")
+        if encoder not in ("timemae", "pre-norm", "bert"):
+            raise ValueError(f"encoder must be 'timemae', 'pre-norm' or 'bert', not {encoder!r}")
         self.n_channels, self.length, self.wave_length = n_channels, length, wave_length
-        self.n_tokens = -(-length // wave_length)
-        self.padding = self.n_tokens * wave_length - length
+        self.n_heads, self.dropout_rate, self.pre_norm = n_heads, dropout, encoder == "pre-norm"
+        # BERT's weights are drawn before all others.
+        bert = None
+        if encoder == "bert":
+            bert = bert_encoder(
+                d_model=d_model,
+                n_layers=n_layers,
+                n_heads=n_heads,
+                dropout=dropout,
+                n_tokens=self.n_tokens,
+                weights=bert_weights,
+            )
         self.input_norm = InputNorm(n_channels, normalize)
-        self.pre_norm = encoder == "pre-norm"
-        self.stem: PatchStem | ConvStem
-        if stem == "conv":
-            self.stem = ConvStem(self.input_norm.out_channels, d_model, wave_length)
-        else:
-            self.stem = PatchStem(self.input_norm.out_channels, d_model, wave_length)
+        make_stem = ConvStem if stem == "conv" else PatchStem
+        self.stem: ConvStem | PatchStem = make_stem(
+            n_channels=self.input_norm.out_channels, d_model=d_model, wave_length=wave_length
+        )
         self.position = nn.Parameter(torch.randn(self.n_tokens, d_model) * (0.02 if self.pre_norm else 1.0))
-        if encoder_module is not None:
-            self.encoder: nn.Module = encoder_module
-        else:
-            self.encoder = Encoder(d_model, n_layers, n_heads, dropout, "pre" if self.pre_norm else "post")
-        depth = getattr(self.encoder, "depth", 1)
-        self.layer_widths = (*self.stem.layer_widths, *[d_model] * depth)
+        self.encoder: Encoder | BertEncoder = bert or Encoder(
+            d_model=d_model, n_layers=n_layers, n_heads=n_heads, dropout=dropout, pre_norm=self.pre_norm
+        )
+        self.layer_widths = (*self.stem.layer_widths, *[d_model] * n_layers)
+        self.max_length = self.n_tokens * wave_length
 
-    def scale(self, signals: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Scaled and padded signals `(batch, channels, n_tokens * wave_length)`.
+    def scale(self, signals: Tensor, masked: Tensor | None = None) -> Tensor:
+        """Return scaled and padded signals `(batch, channels, whole tokens)`.
 
-        With positions `hidden`, `(batch, n)`, nothing of those windows enters a window's own statistics.
+        With masked positions `(batch, n)`, nothing of those patches enters a window's own statistics.
         """
         visible = None
-        if hidden is not None:
-            visible = ~self._samples(self._is_hidden(hidden))[..., : signals.shape[-1]]
-        x = self.input_norm(signals, visible)
-        return F.pad(x, (0, self.padding), mode="replicate") if self.padding else cast(Tensor, x)
+        if masked is not None:
+            visible = ~self._of_samples(self._is_masked(masked))[..., : signals.shape[-1]]
+        x: Tensor = self.input_norm(signals, visible)
+        padding = -x.shape[-1] % self.wave_length
+        return F.pad(x, (0, padding), mode="replicate") if padding else x
 
     def embed(self, scaled: Tensor) -> Tensor:
-        """Token embeddings `(batch, n_tokens, d_model)` of scaled signals, without positions."""
-        return self.stem.layers(scaled)[-1]
+        """Return token embeddings `(batch, n_tokens, d_model)` of scaled signals, without positions."""
+        return self.stem.hidden_states(scaled)[-1]
 
-    def encode_visible(self, scaled: Tensor, hidden: Tensor, embeddings: Tensor | None = None) -> Tensor:
-        """Encode what is left of scaled signals when the positions `hidden`, `(batch, n)`, are taken away.
+    def with_positions(self, embeddings: Tensor) -> Tensor:
+        """Return embeddings `(batch, n, d_model)` plus the first n positions.
 
-        `embeddings`, those of the whole signals, are used where the stem lets no hidden window leak into
-        its neighbours. Returns `(batch, n_tokens - n, d_model)`.
+        Raises ValueError when there are fewer.
         """
-        is_hidden = self._is_hidden(hidden)
-        visible = (~is_hidden).nonzero()[:, 1].view(len(hidden), -1)
-        if embeddings is None or self.stem.overlaps:
-            embeddings = self.embed(scaled.masked_fill(self._samples(is_hidden), 0.0))
-        return cast(Tensor, self.encoder(pick(embeddings + self.position, visible)))
+        n = embeddings.shape[1]
+        self.check_length(n * self.wave_length)
+        return embeddings + (self.position if n == self.n_tokens else self.position[:n])
 
-    def layers(self, signals: Tensor) -> list[Tensor]:
-        """Tokens of the stem's stages and of every encoder layer."""
-        stages = self.stem.layers(self.scale(signals))
-        return [*stages, *cast(Encoder, self.encoder).layers(stages[-1] + self.position)]
+    def encode_visible(self, scaled: Tensor, *, masked: Tensor, embeddings: Tensor | None = None) -> Tensor:
+        """Encode what is left of scaled signals without the masked positions, `(batch, n)`.
+
+        `embeddings`, those of the whole signals, are used where the stem lets no masked patch leak into its neighbours.
+        Returns `(batch, n_tokens - n, d_model)`.
+        """
+        is_masked = self._is_masked(masked)
+        visible = (~is_masked).nonzero()[:, 1].view(len(masked), -1)
+        if embeddings is None or self.stem.overlaps:
+            embeddings = self.embed(scaled.masked_fill(self._of_samples(is_masked), 0.0))
+        tokens: Tensor = self.encoder(gather_tokens(self.with_positions(embeddings), visible))
+        return tokens
+
+    def hidden_states(self, signals: Tensor) -> list[Tensor]:
+        """Return the tokens of the stem's stages and of every encoder layer."""
+        stages = self.stem.hidden_states(self.scale(signals))
+        return [*stages, *self.encoder.hidden_states(self.with_positions(stages[-1]))]
 
     def forward(self, signals: Tensor) -> Tensor:
-        return cast(Tensor, self.encoder(self.embed(self.scale(signals)) + self.position))
+        """Return tokens `(batch, n_tokens, d_model)`. Raises ValueError for more than `max_length` samples."""
+        tokens: Tensor = self.encoder(self.with_positions(self.embed(self.scale(signals))))
+        return tokens
 
-    def _is_hidden(self, hidden: Tensor) -> Tensor:
-        """Positions `(batch, n)` -> `(batch, n_tokens)` of booleans."""
-        flags = torch.zeros(len(hidden), self.n_tokens, dtype=torch.bool, device=hidden.device)
-        return flags.scatter(1, hidden, True)
+    def stages(self) -> list[nn.Module]:
+        """Return the first convolution and the positions, then the stages of the stem and the encoder's layers."""
+        stem = list(self.stem.stages) if isinstance(self.stem, ConvStem) else []
+        return split_stages(self, [*stem, *self.encoder.layers])
 
-    def _samples(self, tokens: Tensor) -> Tensor:
-        """A flag for each token `(batch, n_tokens)` -> for each sample `(batch, 1, samples)`."""
+    def _is_masked(self, positions: Tensor) -> Tensor:
+        """Return `(batch, n_tokens)` of booleans for masked positions `(batch, n)`."""
+        flags = torch.zeros(len(positions), self.n_tokens, dtype=torch.bool, device=positions.device)
+        return flags.scatter(1, positions, True)
+
+    def _of_samples(self, tokens: Tensor) -> Tensor:
+        """Return a flag for each sample `(batch, 1, samples)` of one for each token `(batch, n_tokens)`."""
         return tokens.repeat_interleave(self.wave_length, dim=1)[:, None]
 
 
 class PatchStem(nn.Module):
-    """One linear map of each window of `wave_length` samples: windows do not see each other."""
+    """One linear map of each patch of `wave_length` samples."""
 
-    overlaps = False
+    overlaps = False  # a token sees none of its neighbours' samples
 
-    def __init__(self, n_channels: int, d_model: int, wave_length: int) -> None:
+    def __init__(self, *, n_channels: int, d_model: int, wave_length: int) -> None:
         super().__init__()
         self.project = nn.Conv1d(n_channels, d_model, wave_length, wave_length)
         self.layer_widths = (d_model,)
 
-    def layers(self, x: Tensor) -> list[Tensor]:
-        """`[(batch, n_tokens, d_model)]`."""
+    def hidden_states(self, x: Tensor) -> list[Tensor]:
+        """Return `[(batch, n_tokens, d_model)]`."""
         return [self.project(x).transpose(1, 2)]
 
 
 class Encoder(nn.Module):
     """A stack of transformer layers: tokens `(batch, n, d_model)` of any subset of positions -> the same shape."""
 
-    def __init__(self, d_model: int, n_layers: int, n_heads: int, dropout: float, norm: str) -> None:
+    def __init__(self, *, d_model: int, n_layers: int, n_heads: int, dropout: float, pre_norm: bool) -> None:
         super().__init__()
-        self.depth = n_layers
-        self.blocks = nn.ModuleList(TransformerBlock(d_model, n_heads, dropout, norm) for _ in range(n_layers))
-        self.final_norm: nn.Module = nn.LayerNorm(d_model) if norm == "pre" else nn.Identity()
+        self.blocks = nn.ModuleList(
+            TransformerBlock(
+                FullAttention(d_model=d_model, n_heads=n_heads),
+                d_model=d_model,
+                feed_forward_width=4 * d_model,
+                dropout=dropout,
+                norm="pre" if pre_norm else "post",
+            )
+            for _ in range(n_layers)
+        )
+        self.final_norm: nn.Module = nn.LayerNorm(d_model) if pre_norm else nn.Identity()
 
-    def layers(self, tokens: Tensor, context: Tensor | None = None) -> list[Tensor]:
-        """The tokens after each layer; with a context, each layer attends to that instead of to itself."""
+    @property
+    def layers(self) -> list[nn.Module]:
+        """Return its transformer layers."""
+        return list(self.blocks)
+
+    def hidden_states(self, tokens: Tensor, context: Tensor | None = None) -> list[Tensor]:
+        """Return the tokens after each layer; with a context, each layer attends to that instead of to itself."""
         outputs = []
         for block in self.blocks:
             tokens = block(tokens, context)
@@ -143,7 +192,7 @@ class Encoder(nn.Module):
         return outputs
 
     def forward(self, tokens: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.layers(tokens, context)[-1]
+        return self.hidden_states(tokens, context)[-1]
 
 
 class Tokenizer(nn.Module):
@@ -154,18 +203,19 @@ class Tokenizer(nn.Module):
         self.codebook = nn.Linear(d_model, vocab_size)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Embeddings `(..., d_model)` -> one-hot codewords `(..., vocab_size)`.
+        """Return one-hot codewords `(..., vocab_size)` of embeddings `(..., d_model)`.
 
         Straight-through: the value is one-hot, the gradient that of the softmax (Jang et al. 2017).
         """
         logits = self.codebook(embeddings)
         soft = (logits + _gumbel(logits)).softmax(dim=-1)
         hard = F.one_hot(soft.argmax(dim=-1), logits.shape[-1]).to(soft.dtype)
-        return cast(Tensor, hard + soft - soft.detach())
+        codewords: Tensor = hard + soft - soft.detach()
+        return codewords
 
 
 class Prediction(NamedTuple):
-    """What the model says of the hidden tokens, beside what it should say; `n` of them in each window."""
+    """What the model predicts of the masked tokens, beside what it should predict; `n` of them in each window."""
 
     representation: Tensor  # (batch, n, d_model), predicted
     target: Tensor  # (batch, n, d_model), by the target encoder, no gradient
@@ -174,86 +224,69 @@ class Prediction(NamedTuple):
 
 
 class TimeMAE(nn.Module):
-    """The pretext model around a `TimeMAEBackbone`.
+    """The pretext model around a `TimeMAEBackbone`, whose `n_heads` and dropout its decoder shares.
 
-    `codes`, signals -> `(batch, n_tokens)` with a `vocab_size`, replaces the codewords of a learnt codebook by
-    those of a trained tokenizer, as CM-SSL does.
+    `codes`, a trained tokenizer of signals, replaces the codewords of a learnt codebook of `vocab_size` by its own, as
+    CM-SSL does.
 
-    The target encoder is a copy of the backbone's encoder that follows it by `update_target` and sees the
-    hidden tokens alone. The decoder sees the encoded visible tokens, and of hidden ones only the position.
+    The target encoder is a copy of the backbone's encoder that follows it by `update_target` and sees the masked tokens
+    alone. The decoder sees the encoded visible tokens, and of masked ones only the position.
     """
 
     def __init__(
         self,
+        *,
         backbone: TimeMAEBackbone,
         decoder_layers: int = 4,
-        n_heads: int = 4,
         vocab_size: int = 192,
-        dropout: float = 0.2,
-        codes: nn.Module | None = None,
+        codes: FrozenCodes | None = None,
     ) -> None:
         super().__init__()
-        d_model = backbone.position.shape[1]
+        d_model = backbone.d_model
         self.backbone = backbone
-        self.decoder = Encoder(d_model, decoder_layers, n_heads, dropout, "pre" if backbone.pre_norm else "post")
+        self.decoder = Encoder(
+            d_model=d_model,
+            n_layers=decoder_layers,
+            n_heads=backbone.n_heads,
+            dropout=backbone.dropout_rate,
+            pre_norm=backbone.pre_norm,
+        )
         self.mask_token = nn.Parameter(torch.randn(d_model) * (0.02 if backbone.pre_norm else 1.0))
         self.codes = codes
-        self.tokenizer = Tokenizer(d_model, vocab_size if codes is None else cast(int, codes.vocab_size))
+        self.tokenizer = Tokenizer(d_model, vocab_size if codes is None else codes.vocab_size)
         self.target = copy.deepcopy(backbone.encoder).requires_grad_(False)
 
-    def forward(self, signals: Tensor, hidden: Tensor) -> Prediction:
-        """`hidden`: token positions to hide, `(batch, n)`."""
-        position = self.backbone.position
-        scaled = self.backbone.scale(signals, hidden)
-        embeddings = self.backbone.embed(scaled)
-        encoded = self.backbone.encode_visible(scaled, hidden, embeddings)
-        predicted = self.decoder((self.mask_token + position)[hidden], encoded)
+    def forward(self, signals: Tensor, masked: Tensor) -> Prediction:
+        """Return predictions for the masked positions `(batch, n)` of signals `(batch, n_channels, length)`."""
+        backbone = self.backbone
+        scaled = backbone.scale(signals, masked)
+        embeddings = backbone.embed(scaled)
+        encoded = backbone.encode_visible(scaled, masked=masked, embeddings=embeddings)
+        queries = (self.mask_token + backbone.position).expand(len(masked), -1, -1)
+        predicted: Tensor = self.decoder(gather_tokens(queries, masked), encoded)
         with torch.no_grad():
-            target = self.target(pick(embeddings + position, hidden))
+            target = self.target(gather_tokens(backbone.with_positions(embeddings), masked))
         return Prediction(
             representation=predicted,
             target=target,
             scores=self.tokenizer.codebook(predicted),
-            codewords=self._codewords(signals, embeddings, hidden),
+            codewords=self._codewords(signals, embeddings=embeddings, masked=masked),
         )
 
-    def _codewords(self, signals: Tensor, embeddings: Tensor, hidden: Tensor) -> Tensor:
+    def _codewords(self, signals: Tensor, *, embeddings: Tensor, masked: Tensor) -> Tensor:
         if self.codes is None:
-            return cast(Tensor, self.tokenizer(pick(embeddings, hidden)))
-        found = self.codes(signals).gather(1, hidden)
-        return F.one_hot(found, cast(int, self.codes.vocab_size)).to(embeddings.dtype)
+            codewords: Tensor = self.tokenizer(gather_tokens(embeddings, masked))
+            return codewords
+        found = self.codes(signals).gather(1, masked)
+        return F.one_hot(found, self.codes.vocab_size).to(embeddings.dtype)
 
     def update_target(self, momentum: float) -> None:
-        """Let the target encoder follow the encoder."""
-        follow(self.target, self.backbone.encoder, momentum)
-
-
-@torch.no_grad()
-def follow(target: nn.Module, online: nn.Module, momentum: float) -> None:
-    """target <- momentum * target + (1 - momentum) * online, for parameters; buffers are copied."""
-    torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), 1 - momentum)
-    for theirs, ours in zip(target.buffers(), online.buffers(), strict=True):
-        theirs.copy_(ours)
-
-
-def hide(n_tokens: int, mask_ratio: float, batch: int, per_sample: bool) -> Tensor:
-    """Positions to hide in each window, `(batch, n)`, drawn from torch's global generator.
-
-    n = floor(mask_ratio * n_tokens), at least one and at most all but one. The official code draws one mask
-    a step for the whole batch; `per_sample` draws one for each window.
-    """
-    n = min(max(1, int(mask_ratio * n_tokens)), n_tokens - 1)
-    order = torch.rand(batch if per_sample else 1, n_tokens).argsort(dim=1)[:, :n].sort(dim=1).values
-    return order.expand(batch, -1)
-
-
-def pick(tokens: Tensor, index: Tensor) -> Tensor:
-    """Tokens at positions: tokens `(batch, n_tokens, width)`, index `(batch, n)` -> `(batch, n, width)`."""
-    return tokens.gather(1, index[..., None].expand(-1, -1, tokens.shape[-1]))
+        """Move the target encoder towards the encoder."""
+        ema_update(target=self.target, online=self.backbone.encoder, momentum=momentum)
 
 
 def _gumbel(like: Tensor) -> Tensor:
-    """Standard Gumbel noise. On the CPU from NumPy's exponential (ziggurat), four times faster than torch's."""
+    """Return standard Gumbel noise. On the CPU from NumPy's exponential (ziggurat), four times faster than torch's."""
     if like.device.type != "cpu":
         return -torch.empty_like(like).exponential_().log()
     seed = int(torch.randint(2**62, ()).item())

@@ -1,16 +1,20 @@
-"""The room around the quantisation library: shapes, gradients, counts, revival."""
+"""The quantisation library behind one interface: shapes, gradients, counts, dead codes."""
+
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from ssl_bio.models.quantizer import Quantizer
+from tests.models.repeatability import assert_backward_repeats
 
 
 def tokens(batch: int = 4, n: int = 50, width: int = 16) -> torch.Tensor:
     return torch.randn(batch, n, width, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize(
+KINDS = pytest.mark.parametrize(
     ("options", "n_codebooks", "size"),
     [
         ({}, 1, 32),
@@ -24,9 +28,12 @@ def tokens(batch: int = 4, n: int = 50, width: int = 16) -> torch.Tensor:
         ({"diversity": 0.1}, 1, 32),
     ],
 )
-def test_every_kind_gives_tokens_codes_and_a_gradient(options: dict[str, object], n_codebooks: int, size: int) -> None:
+
+
+@KINDS
+def test_every_kind_gives_tokens_codes_and_a_gradient(options: dict[str, Any], n_codebooks: int, size: int) -> None:
     torch.manual_seed(0)
-    quantizer = Quantizer(16, 32, **options)  # type: ignore[arg-type]  # a table of mixed options
+    quantizer = Quantizer(d_model=16, codebook_size=32, **options)
     x = tokens().requires_grad_()
     found = quantizer(x)
     assert found.tokens.shape == x.shape
@@ -45,7 +52,7 @@ def test_every_kind_gives_tokens_codes_and_a_gradient(options: dict[str, object]
 
 def test_codes_mean_the_same_in_evaluation_and_nothing_moves() -> None:
     torch.manual_seed(0)
-    quantizer = Quantizer(16, 32)
+    quantizer = Quantizer(d_model=16, codebook_size=32)
     quantizer(tokens())
     quantizer.eval()
     before = {name: value.clone() for name, value in quantizer.state_dict().items()}
@@ -57,7 +64,7 @@ def test_codes_mean_the_same_in_evaluation_and_nothing_moves() -> None:
 
 def test_nearest_code_is_taken() -> None:
     torch.manual_seed(0)
-    quantizer = Quantizer(16, 32).train()
+    quantizer = Quantizer(d_model=16, codebook_size=32).train()
     quantizer(tokens())
     quantizer.eval()
     codebook = quantizer.inner.codebook
@@ -68,9 +75,9 @@ def test_nearest_code_is_taken() -> None:
     torch.testing.assert_close(found.tokens.flatten(0, 1), codebook[expected])
 
 
-def test_more_codes_than_tokens_start_as_copies_and_revival_spreads_them() -> None:
+def test_more_codes_than_tokens_start_as_copies_and_dead_ones_are_spread() -> None:
     torch.manual_seed(0)
-    quantizer = Quantizer(16, 64, revive_below=0.5, decay=0.5)
+    quantizer = Quantizer(d_model=16, codebook_size=64, dead_code_threshold=0.5, decay=0.5)
     quantizer(tokens(1, 20))
     assert torch.isfinite(quantizer.inner.codebook).all()  # type: ignore[arg-type]  # a buffer
     for seed in range(30):
@@ -81,6 +88,33 @@ def test_more_codes_than_tokens_start_as_copies_and_revival_spreads_them() -> No
 
 def test_combinations_that_do_not_exist() -> None:
     with pytest.raises(ValueError, match="kind 'vq'"):
-        Quantizer(16, 32, kind="simvq", levels=2)
+        Quantizer(d_model=16, codebook_size=32, kind="simvq", levels=2)
     with pytest.raises(ValueError, match="multiple"):
-        Quantizer(16, 32, groups=3)
+        Quantizer(d_model=16, codebook_size=32, groups=3)
+
+
+@KINDS
+def test_backward_repeats_with_two_threads(options: dict[str, Any], n_codebooks: int, size: int) -> None:
+    torch.manual_seed(0)
+    quantizer = Quantizer(d_model=16, codebook_size=32, **options)
+    layers, x = nn.Sequential(nn.Linear(16, 16), quantizer), tokens(64)
+
+    def loss() -> torch.Tensor:
+        found = layers(x)
+        total: torch.Tensor = found.tokens.square().mean() + found.commitment
+        return total
+
+    assert_backward_repeats(layers, loss)
+
+
+@pytest.mark.parametrize("rotation_trick", [False, True])
+def test_simvq_is_the_librarys_but_for_the_order_of_sums(rotation_trick: bool) -> None:
+    torch.manual_seed(0)
+    quantizer = Quantizer(d_model=16, codebook_size=32, kind="simvq", rotation_trick=rotation_trick)
+    x = tokens().requires_grad_()
+    gradients = []
+    for quantize in (quantizer, quantizer.inner):
+        quantized, codes, loss = quantize(x)
+        gradients.append(torch.autograd.grad((quantized * x.detach()).sum() + loss, [x, *quantizer.parameters()]))
+    torch.testing.assert_close(*gradients)
+    assert torch.equal(quantizer(x).codes[..., 0], codes)

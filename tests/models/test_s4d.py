@@ -34,7 +34,7 @@ def recurrence(kernel: S4DKernel, u: Tensor) -> Tensor:
 @pytest.mark.parametrize("length", [1, 2, 97, 300])
 def test_layer_equals_the_recurrence(init: Initialisation, discretisation: Discretisation, length: int) -> None:
     torch.manual_seed(0)
-    layer = S4D(3, 16, init, discretisation).double()
+    layer = S4D(n_channels=3, d_state=16, init=init, discretisation=discretisation).double()
     u = torch.randn(2, 3, length, dtype=torch.float64)
     kernel = layer.kernels[0]
     assert isinstance(kernel, S4DKernel)
@@ -46,7 +46,7 @@ def test_layer_equals_the_recurrence(init: Initialisation, discretisation: Discr
 
 def test_single_precision_stays_close_at_length_4096() -> None:
     torch.manual_seed(0)
-    layer = S4D(4, 64)
+    layer = S4D(n_channels=4, d_state=64)
     u = torch.randn(1, 4, 4096)
     with torch.no_grad():
         single, double = layer(u).double(), layer.double()(u.double())
@@ -56,7 +56,7 @@ def test_single_precision_stays_close_at_length_4096() -> None:
 @pytest.mark.parametrize(("init", "discretisation"), KINDS)
 def test_gradients(init: Initialisation, discretisation: Discretisation) -> None:
     torch.manual_seed(0)
-    layer = S4D(2, 4, init, discretisation, bidirectional=True).double()
+    layer = S4D(n_channels=2, d_state=4, init=init, discretisation=discretisation, bidirectional=True).double()
     u = torch.randn(1, 2, 7, dtype=torch.float64, requires_grad=True)
     names = [name for name, _ in layer.named_parameters()]
 
@@ -74,7 +74,7 @@ def test_causal_unless_bidirectional() -> None:
     later = u.clone()
     later[..., 30:] += 1
     for bidirectional in (False, True):
-        layer = S4D(2, 8, bidirectional=bidirectional).eval()
+        layer = S4D(n_channels=2, d_state=8, bidirectional=bidirectional).eval()
         with torch.no_grad():
             changed = (layer(u) - layer(later)).abs()[..., :30].max()
         assert (changed > 1e-4) == bidirectional
@@ -82,11 +82,11 @@ def test_causal_unless_bidirectional() -> None:
 
 def test_backward_kernel_mirrors_the_forward_one() -> None:
     torch.manual_seed(0)
-    layer = S4D(2, 8, bidirectional=True).double()
+    layer = S4D(n_channels=2, d_state=8, bidirectional=True).double()
     forward, backward = layer.kernels
     backward.load_state_dict(forward.state_dict())
     u = torch.randn(1, 2, 40, dtype=torch.float64)
-    one_way = S4D(2, 8).double()
+    one_way = S4D(n_channels=2, d_state=8).double()
     one_way.kernels[0].load_state_dict(forward.state_dict())
     one_way.skip.data.copy_(layer.skip)
     # The backward kernel starts one sample back, at lag -1.
@@ -97,20 +97,20 @@ def test_backward_kernel_mirrors_the_forward_one() -> None:
 
 
 def test_initial_poles() -> None:
-    lin, inv = S4DKernel(2, 8, "lin"), S4DKernel(2, 8, "inv")
+    lin, inv = S4DKernel(n_channels=2, d_state=8, init="lin"), S4DKernel(n_channels=2, d_state=8, init="inv")
     torch.testing.assert_close(lin.frequency[0], math.pi * torch.arange(4.0))
     torch.testing.assert_close(inv.frequency[1], torch.tensor([8 / math.pi * (8 / (2 * n + 1) - 1) for n in range(4)]))
     torch.testing.assert_close(-lin.log_decay.exp(), torch.full((2, 4), -0.5))
     with pytest.raises(ValueError, match="even"):
-        S4DKernel(2, 7)
+        S4DKernel(n_channels=2, d_state=7)
     with pytest.raises(ValueError, match="lin"):
-        S4DKernel(2, 8, "legs")  # type: ignore[arg-type]  # what the test is about
+        S4DKernel(n_channels=2, d_state=8, init="legs")  # type: ignore[arg-type]  # what the test is about
     with pytest.raises(ValueError, match="zoh"):
-        S4DKernel(2, 8, discretisation="euler")  # type: ignore[arg-type]  # what the test is about
+        S4DKernel(n_channels=2, d_state=8, discretisation="euler")  # type: ignore[arg-type]  # what the test is about
 
 
 def test_kernel_is_kept_in_evaluation_until_a_weight_changes() -> None:
-    kernel = S4DKernel(2, 8).eval()
+    kernel = S4DKernel(n_channels=2, d_state=8).eval()
     with torch.no_grad():
         first = kernel(30)
         assert kernel(30) is first
@@ -126,7 +126,7 @@ def test_kernel_is_kept_in_evaluation_until_a_weight_changes() -> None:
 
 def test_kernel_needs_little_memory() -> None:
     """No tensor of n_channels x d_state x length numbers is ever made."""
-    kernel, length = S4DKernel(16, 64), 4096
+    kernel, length = S4DKernel(n_channels=16, d_state=64), 4096
     largest = 0
 
     def look(tensor: Tensor) -> Tensor:
@@ -140,14 +140,14 @@ def test_kernel_needs_little_memory() -> None:
 
 
 def test_block_keeps_shape_at_odd_lengths() -> None:
-    block = S4DBlock(4, 0.1, S4D(4, 8, bidirectional=True))
+    block = S4DBlock(S4D(n_channels=4, d_state=8, bidirectional=True), width=4, dropout=0.1)
     for length in (1, 2, 33):
         assert block(torch.randn(3, 4, length)).shape == (3, 4, length)
 
 
 def test_kept_kernel_is_dropped_by_training() -> None:
     """The fused optimiser changes weights without counting it as a new version."""
-    kernel = S4DKernel(2, 8)
+    kernel = S4DKernel(n_channels=2, d_state=8)
     optimizer = torch.optim.AdamW(kernel.parameters(), lr=0.1, fused=True)
     with torch.no_grad():
         before = kernel.eval()(30)

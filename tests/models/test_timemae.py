@@ -1,46 +1,38 @@
 """The parts of TimeMAE against what the paper and the official code say."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone, Tokenizer, hide
+from ssl_bio.models.masking import random_mask
+from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone, Tokenizer
+from tests.models.repeatability import assert_backward_repeats
 
 
 def small(**changes: object) -> TimeMAE:
-    arguments: dict[str, object] = {"n_channels": 3, "length": 64, "d_model": 16, "n_layers": 2, "dropout": 0.1}
+    arguments: dict[str, Any] = {"n_channels": 3, "length": 64, "d_model": 16, "n_layers": 2, "dropout": 0.1}
     torch.manual_seed(0)
-    return TimeMAE(TimeMAEBackbone(**{**arguments, **changes}), decoder_layers=2, vocab_size=12, dropout=0.1)  # type: ignore[arg-type]  # loosely typed on purpose
+    return TimeMAE(backbone=TimeMAEBackbone(**{**arguments, **changes}), decoder_layers=2, vocab_size=12)
+
+
+def some_masked(batch_size: int, per_sample: bool) -> torch.Tensor:
+    return random_mask(n_tokens=8, mask_ratio=0.6, batch_size=batch_size, per_sample=per_sample)
 
 
 def test_shapes_of_the_paper() -> None:
-    backbone = TimeMAEBackbone(9, 128)
+    backbone = TimeMAEBackbone(n_channels=9, length=128)
     assert backbone.n_tokens == 16
     assert backbone(torch.zeros(2, 9, 128)).shape == (2, 16, 64)
-    assert [tokens.shape[-1] for tokens in backbone.layers(torch.zeros(2, 9, 128))] == list(backbone.layer_widths)
     scales = [p for name, p in backbone.named_parameters() if "scale_" in name]
     assert len(scales) == 16
     assert all(scale.item() == pytest.approx(1e-8) for scale in scales)
 
 
-@pytest.mark.parametrize(("n_tokens", "ratio", "expected"), [(16, 0.6, 9), (16, 0.01, 1), (16, 0.99, 15), (2, 0.5, 1)])
-def test_number_of_hidden_tokens(n_tokens: int, ratio: float, expected: int) -> None:
-    for per_sample in (False, True):
-        hidden = hide(n_tokens, ratio, 5, per_sample)
-        assert hidden.shape == (5, expected)
-        assert all(len(set(row.tolist())) == expected for row in hidden)
-
-
-def test_one_mask_a_step_or_one_a_window() -> None:
-    torch.manual_seed(0)
-    assert len({tuple(row.tolist()) for row in hide(16, 0.6, 50, per_sample=False)}) == 1
-    assert len({tuple(row.tolist()) for row in hide(16, 0.6, 50, per_sample=True)}) > 40
-    assert hide(16, 0.6, 1, False).tolist() != hide(16, 0.6, 1, False).tolist(), "drawn afresh each step"
-
-
 def test_no_gradient_reaches_the_target_encoder() -> None:
     model = small()
-    prediction = model(torch.randn(4, 3, 64), hide(8, 0.6, 4, True))
+    prediction = model(torch.randn(4, 3, 64), some_masked(4, per_sample=True))
     assert not prediction.target.requires_grad
     (prediction.representation.sum() + prediction.scores.sum() + prediction.codewords.sum()).backward()
     assert all(p.grad is None and not p.requires_grad for p in model.target.parameters())
@@ -106,12 +98,12 @@ def awake(model: TimeMAE) -> TimeMAE:
 def test_decoder_cannot_see_masked_content(stem: str, encoder: str, normalize: str) -> None:
     model = awake(small(stem=stem, encoder=encoder, normalize=normalize))
     signals = torch.randn(4, 3, 64)
-    hidden = hide(8, 0.6, 4, per_sample=True)
+    masked = some_masked(4, per_sample=True)
     changed = signals.clone()
-    for row, positions in enumerate(hidden):
+    for row, positions in enumerate(masked):
         for position in positions:
             changed[row, :, position * 8 : (position + 1) * 8] += 10.0
-    first, second = model(signals, hidden), model(changed, hidden)
+    first, second = model(signals, masked), model(changed, masked)
     torch.testing.assert_close(first.representation, second.representation)
     torch.testing.assert_close(first.scores, second.scores)
     assert not torch.allclose(first.target, second.target, atol=1e-2), "the targets do see it"
@@ -119,19 +111,19 @@ def test_decoder_cannot_see_masked_content(stem: str, encoder: str, normalize: s
 
 def test_decoder_does_see_visible_content() -> None:
     model = awake(small())
-    hidden = torch.tensor([[0, 1, 2, 3]])
+    masked = torch.tensor([[0, 1, 2, 3]])
     signals = torch.randn(1, 3, 64)
     changed = signals.clone()
     changed[..., 60:] += 1.0
-    first, second = model(signals, hidden), model(changed, hidden)
+    first, second = model(signals, masked), model(changed, masked)
     assert not torch.allclose(first.representation, second.representation)
 
 
 def test_length_that_is_no_multiple_is_padded_with_the_last_sample() -> None:
-    backbone = TimeMAEBackbone(2, 61, d_model=8, n_layers=1).eval()
+    backbone = TimeMAEBackbone(n_channels=2, length=61, d_model=8, n_layers=1).eval()
     assert (backbone.n_tokens, backbone.padding) == (8, 3)
     signals = torch.randn(1, 2, 61)
-    longer = TimeMAEBackbone(2, 64, d_model=8, n_layers=1).eval()
+    longer = TimeMAEBackbone(n_channels=2, length=64, d_model=8, n_layers=1).eval()
     longer.load_state_dict(backbone.state_dict())
     padded = torch.cat([signals, signals[..., -1:].expand(-1, -1, 3)], dim=-1)
     torch.testing.assert_close(backbone(signals), longer(padded))
@@ -144,10 +136,29 @@ def test_a_step_lowers_the_loss_of_its_own_batch() -> None:
     losses = []
     for step in range(30):
         torch.manual_seed(step)
-        prediction = model(signals, hide(8, 0.6, 32, False))
+        prediction = model(signals, some_masked(32, per_sample=False))
         loss = nn.functional.mse_loss(prediction.representation, prediction.target)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_unknown_parts_are_refused() -> None:
+    with pytest.raises(ValueError, match="stem must be 'patch' or 'conv'"):
+        small(stem="flower")
+    with pytest.raises(ValueError, match="encoder must be 'timemae'"):
+        small(encoder="gpt")
+
+
+def test_backward_repeats_with_two_threads() -> None:
+    """A position is masked in many windows of a batch: its gradients have to be added up in a fixed order."""
+    model, signals = small(d_model=64), torch.randn(128, 3, 64)
+
+    def loss() -> torch.Tensor:
+        prediction = model(signals, some_masked(128, per_sample=True))
+        total: torch.Tensor = prediction.representation.square().mean() + prediction.scores.square().mean()
+        return total
+
+    assert_backward_repeats(model, loss)

@@ -1,0 +1,268 @@
+"""`ssl-bio finetune`: resolve, data, backbone, task, fit, evaluate, append the row, write."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from ssl_bio.commands.plan import RUNS, RunOptions, RunPlan, SeedPlan, Start, plan_seeds
+from ssl_bio.commands.report import append_rows, published, say_left_out, show_runs
+from ssl_bio.commands.steps import (
+    already_complete,
+    announce,
+    check_split_scheme,
+    checkpoint_metadata,
+    identity,
+    refuse,
+    resumed,
+    say_padding,
+    with_default_target,
+)
+from ssl_bio.config import Recipe, Resolved, to_toml
+from ssl_bio.config.resolve import check_task
+from ssl_bio.console import note, warn
+from ssl_bio.data.store import PreparedDataset
+from ssl_bio.errors import CheckpointError
+from ssl_bio.models.base import Backbone, SignalNetwork
+from ssl_bio.pretexts.base import other_splits_note
+from ssl_bio.results import sheet, tables
+from ssl_bio.results.evaluation import Evaluation
+from ssl_bio.runs.checkpoint import CheckpointMetadata, load_checkpoint, now
+from ssl_bio.runs.folder import RECIPE_FILE, RunFolder
+from ssl_bio.runs.inputs import InputSpec
+from ssl_bio.runs.transfer import n_parameters, transfer
+from ssl_bio.tasks.base import AnyTask, load_task
+from ssl_bio.tasks.datasets import open_recipe_dataset
+from ssl_bio.tasks.load import fit_input_scaling, load_finetuned, recipe_backbone
+from ssl_bio.tasks.train import train_task
+from ssl_bio.training import runtime
+from ssl_bio.training.fit import RunContext
+
+
+class RunResult(NamedTuple):
+    """A finished finetuning, without its weights."""
+
+    recipe: Recipe
+    task: AnyTask
+    target: Any  # a TargetSpec of the task's own class
+    evaluation: Evaluation
+    metadata: CheckpointMetadata
+    n_parameters: int
+    dataset: PreparedDataset
+
+
+class _Prepared(NamedTuple):
+    """A finetuning whose recipe is complete and whose data has been checked."""
+
+    resolved: Resolved
+    task: AnyTask
+    dataset: PreparedDataset
+
+    @property
+    def recipe(self) -> Recipe:
+        """Return the complete recipe."""
+        return self.resolved.recipe
+
+
+def finetune(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] | None) -> list[RunFolder]:
+    """Learn a downstream task on a backbone, once for each seed and each part of a cross-validation, and evaluate each
+    on its test split."""
+    sheet.check(options.sheet)
+    device = runtime.pick_device(options.device)
+    plans = plan_seeds(options, checkpoint, seeds)
+    for plan in plans:
+        plan.run.check(kind="finetune", resume=options.resume, overwrite=options.overwrite)
+    results = [_run_seed(options, plan, device) for plan in plans]
+    first, evaluations = results[0], [one.evaluation for one in results]
+    if len(results) > 1 and len({tuple(one.metrics.values()) for one in evaluations}) == 1:
+        warn(
+            "all seeds agree in every metric: nothing in this run is random; to see the spread, pretrain once a seed "
+            "and give --checkpoint a path with {seed} in it"
+        )
+    recipe, split = first.recipe, first.metadata.split
+    title = f"{recipe.name}, {recipe.finetune.mode}, {split} ({evaluations[0].n} windows)"
+    tables.show([tables.seeds_table(evaluations, [plan.seed for plan in plans], title)])
+    tables.show(first.task.tables(first.target, evaluations))
+    references = published(recipe)
+    tables.show(tables.comparison_table(evaluations, {**evaluations[0].baselines, **references}))
+    if references and recipe.reference.source:
+        note(f"reference: {recipe.reference.source}")
+    show_runs(RUNS / recipe.name, first.metadata, first.task, recipe.name)
+    return [plan.run for plan in plans]
+
+
+def _run_seed(options: RunOptions, plan: SeedPlan, device: torch.device) -> RunResult:
+    """Run one seed: a single run, or all parts of a cross-validation as one result."""
+    if not plan.is_cross_validation:
+        return _run_one(options, plan.runs[0], device, with_row=True)
+    runs = _resumed_parts(plan.run, plan.runs) if options.resume else plan.runs
+    for part in runs:  # what cannot be is said before anything is replaced or trained
+        _prepare(part.resolved)
+    if plan.run.complete_folds and not options.overwrite:
+        return _pooled([_run_one(options, part, device, with_row=False) for part in runs])
+    with plan.run.owned(kind="finetune", resume=options.resume, overwrite=options.overwrite):
+        whole = runs[0].resolved.recipe
+        data = whole.data.model_copy(update={"fold": -1})
+        plan.run.write_text(RECIPE_FILE, to_toml(whole.model_copy(update={"data": data}), {}))
+        options = options._replace(overwrite=False)
+        result = _pooled([_run_one(options, part, device, with_row=False) for part in runs])
+        result = result._replace(metadata=result.metadata.model_copy(update={"run_id": plan.run.run_id}))
+        append_rows(result, sheet_path=options.sheet, run=plan.run)
+        plan.run.finish_folds(result.metadata)
+    return result
+
+
+def _pooled(parts: Sequence[RunResult]) -> RunResult:
+    """Return the parts of a cross-validation as one result: every window is predicted by the network that did not learn
+    from its person."""
+    last = parts[-1]
+    evaluation = last.task.pool(parts[0].target, [part.evaluation for part in parts])
+    metadata = last.metadata.model_copy(
+        update={
+            "metrics": dict(evaluation.metrics),
+            "split": f"{last.metadata.split} of {len(parts)} folds",
+            "folds": len(parts),
+            "seconds": sum(part.metadata.seconds for part in parts),
+            "n_train": round(sum(part.metadata.n_train for part in parts) / len(parts)),
+            "finished_at": now(),
+        }
+    )
+    return last._replace(target=parts[0].target, evaluation=evaluation, metadata=metadata)
+
+
+def _resumed_parts(run: RunFolder, runs: Sequence[RunPlan]) -> list[RunPlan]:
+    """Return the parts of a cross-validation that goes on, all under the recipe that it began with."""
+    if not (run.path / RECIPE_FILE).is_file():
+        return list(runs)
+    kept = resumed(run, runs[0].resolved)
+    if kept.recipe.data.folds != len(runs):
+        raise CheckpointError(
+            f"{run.path} holds a cross-validation of {kept.recipe.data.folds} parts, not {len(runs)}: choose another "
+            "with --out, or replace it with --overwrite"
+        )
+    return [
+        part._replace(
+            resolved=kept.with_recipe(data=kept.recipe.data.model_copy(update={"fold": part.resolved.recipe.data.fold}))
+        )
+        for part in runs
+    ]
+
+
+def _prepare(resolved: Resolved) -> _Prepared:
+    """Return a run whose recipe is complete. Raises for all that cannot be, before anything is written."""
+    dataset = open_recipe_dataset(resolved.recipe.data)
+    check_split_scheme(resolved.recipe, dataset.info)
+    check_task(resolved.recipe)
+    resolved = with_default_target(resolved, dataset.info)
+    task = load_task(resolved.recipe)
+    refuse(task.check(dataset))
+    return _Prepared(resolved, task, dataset)
+
+
+def _run_one(options: RunOptions, plan: RunPlan, device: torch.device, *, with_row: bool) -> RunResult:
+    start, resolved, run = plan
+    if options.resume and already_complete(run, "finetune"):
+        return _evaluated_again(run, device)
+    prepared = _prepare(resumed(run, resolved) if options.resume else resolved)
+    recipe, task, dataset = prepared.recipe, prepared.task, prepared.dataset
+    if start:
+        task.check_start(start.metadata, dataset.info)
+    spec = task.input_spec(dataset.info, start.metadata if start else None)
+    runtime.seed_torch(recipe.seed, "initialise")
+    backbone = recipe_backbone(recipe, spec, weights_follow=start is not None)
+    fit_input_scaling(backbone, dataset, recipe=recipe, spec=spec)
+    anew = _transferred(backbone, start, dataset=dataset, recipe=recipe)
+    target = task.target(dataset, task.training_rows(dataset, recipe.finetune.fit_on))
+    model = task.build(backbone, target, spec)
+    with run.owned(kind="finetune", resume=options.resume, overwrite=options.overwrite and with_row):
+        _announce(options, prepared, start, run=run, backbone=backbone, spec=spec, anew=anew)
+        run.write_text(RECIPE_FILE, to_toml(recipe, prepared.resolved.origins))
+        learns_from = identity(dataset, start.path, start.metadata.finished_at) if start else identity(dataset)
+        context = RunContext(run=run, device=device, resume=options.resume, identity=learns_from)
+        result = train_task(task, model=model, target=target, dataset=dataset, spec=spec, context=context)
+        model.load_state_dict(result.tensors)
+        split = recipe.evaluate.split
+        rows = task.evaluated_rows(dataset, split)
+        evaluation = task.evaluate(model, target, dataset=dataset, rows=rows, split=split, spec=spec, device=device)
+        metadata = checkpoint_metadata(
+            "finetune", run=run, recipe=recipe, dataset=dataset, spec=spec, result=result
+        ).model_copy(
+            update={
+                "target": target.model_dump(mode="json"),
+                "origin": str(start.path) if start else "",
+                "split": split,
+                "grid": options.grid,
+                "metrics": dict(evaluation.metrics),
+            }
+        )
+        write_predictions(run, evaluation, split=split)
+        task.plots(run, target, evaluation, spec)
+        done = RunResult(recipe, task, target, evaluation, metadata, n_parameters(model), dataset)
+        # The row first: a crash between the two leaves a run to finish, whose row is then there only once.
+        if with_row:
+            append_rows(done, sheet_path=options.sheet, run=run)
+        run.finish(result.tensors, metadata)
+    return done
+
+
+def _transferred(
+    backbone: Backbone | SignalNetwork, start: Start | None, *, dataset: PreparedDataset, recipe: Recipe
+) -> list[str]:
+    """Load the weights that finetuning starts from; return what starts anew."""
+    if start is None:
+        return []
+    return transfer(backbone, load_checkpoint(start.path), info=dataset.info, normalize=recipe.data.normalize)
+
+
+def _announce(
+    options: RunOptions,
+    prepared: _Prepared,
+    start: Start | None,
+    *,
+    run: RunFolder,
+    backbone: Backbone | SignalNetwork,
+    spec: InputSpec,
+    anew: Sequence[str],
+) -> None:
+    """Say what is about to run and what a person should know about it."""
+    source = str(start.path) if start else options.recipe or ""
+    announce("finetune", run=run, resolved=prepared.resolved, dataset=prepared.dataset, source=source)
+    info, recipe = prepared.dataset.info, prepared.recipe
+    if spec.sampling_rate != info.sampling_rate:
+        note(f"signals are resampled to {spec.sampling_rate:g} Hz, the checkpoint's rate")
+    if spec.crop:
+        note(f"the network sees {spec.window} of {spec.length} samples at once")
+    for line in anew:
+        warn(f"starts anew: {line}")
+    say_padding(backbone)
+    say_left_out(prepared.task, prepared.dataset)
+    if start:
+        for line in other_splits_note("the pretrained backbone", start.metadata, recipe):
+            warn(line)
+
+
+def _evaluated_again(run: RunFolder, device: torch.device) -> RunResult:
+    """Return the result of a complete run."""
+    loaded = load_finetuned(run.load())
+    dataset, split = open_recipe_dataset(loaded.recipe.data), loaded.recipe.evaluate.split
+    evaluation = loaded.task.evaluate(
+        loaded.model,
+        loaded.target,
+        dataset=dataset,
+        rows=loaded.task.evaluated_rows(dataset, split),
+        split=split,
+        spec=loaded.spec,
+        device=device,
+    )
+    n = n_parameters(loaded.model)
+    return RunResult(loaded.recipe, loaded.task, loaded.target, evaluation, loaded.metadata, n, dataset)
+
+
+def write_predictions(run: RunFolder, evaluation: Evaluation, *, split: str, dataset: str = "") -> None:
+    """Write `predictions.npz`, of another split than test or of another dataset under a name that says so."""
+    suffix = "" if split == "test" and not dataset else f"-{dataset}-{split}" if dataset else f"-{split}"
+    arrays = {**evaluation.predictions.arrays, **evaluation.predictions.constants}
+    singles = {
+        name: values.astype("float32") if values.dtype == "float64" else values for name, values in arrays.items()
+    }
+    run.write_arrays(f"predictions{suffix}.npz", singles)

@@ -1,0 +1,164 @@
+"""All combinations of some recipe keys, each a finetuning with its own folder, ended by one table."""
+
+import re
+import traceback
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ssl_bio.commands.finetune import finetune
+from ssl_bio.commands.plan import RUNS, RunOptions, choice_name, plan_seeds, value_text
+from ssl_bio.config import flatten, with_value
+from ssl_bio.config.load import parse_values
+from ssl_bio.config.recipe import known_keys
+from ssl_bio.console import error_console, note, warn
+from ssl_bio.errors import CheckpointError, RecipeError, SslBioError
+from ssl_bio.metrics import lower_is_better, metrics
+from ssl_bio.results import tables
+from ssl_bio.results.evaluation import Table
+from ssl_bio.runs.files import read_json
+from ssl_bio.runs.folder import GRID_FOLDER, METRICS_FILE, RunFolder
+from ssl_bio.tasks.base import load_task
+
+_MOST_METRICS = 3
+_OTHER_QUESTIONS = ("name", "task_name", "data.dataset", "data.target", "data.root", "finetune.task", "evaluate.split")
+
+
+class Combination(NamedTuple):
+    """One choice of a value for every key, its run folders, one a seed, and the metrics that its task leads with."""
+
+    choice: Mapping[str, Any]  # section.key -> value
+    options: RunOptions
+    runs: Sequence[RunFolder]
+    leading_metrics: Sequence[str]
+
+
+def grid(
+    options: RunOptions, checkpoint: str | None, *, seeds: Sequence[int] | None, axes: Sequence[str], by: str
+) -> list[Combination]:
+    """Finetune every combination of the axes ("section.key=value,value"); one that fails does not stop the others.
+
+    Ends with a table, the best `by` a metric first (empty: the task's own). Rows in the sheet say how many combinations
+    stood to choose from.
+
+    Raises RecipeError or CheckpointError before anything runs when a combination cannot be or its folder is taken;
+    SslBioError at the end when some failed.
+    """
+    if by and by not in metrics():
+        raise RecipeError(f"--by {by}: no metric; choose one of {', '.join(metrics())}")
+    choices = combinations(axes)
+    asked = {*flatten(options.overrides.values), *(["seed"] if seeds else [])}
+    twice = [path for path in choices[0] if path in asked]
+    if twice:
+        raise RecipeError(f"--grid {twice[0]}: the command line also gives it one value; leave one of the two out")
+    everything = [_combination(options, checkpoint, seeds=seeds, choice=one, choices=choices) for one in choices]
+    for one in everything:
+        for run in one.runs:
+            run.check(kind="finetune", resume=options.resume, overwrite=options.overwrite)
+    failed: dict[int, str] = {}
+    for index, one in enumerate(everything):
+        chosen = ", ".join(f"{path}={value_text(value)}" for path, value in one.choice.items())
+        note(f"[{index + 1}/{len(everything)}] {chosen}")
+        try:
+            finetune(one.options, checkpoint, seeds)
+        except SslBioError as error:
+            failed[index] = str(error)
+        except Exception as error:  # a bug in one combination does not take the others' results away
+            error_console.print(traceback.format_exc(), markup=False)
+            failed[index] = f"{type(error).__name__}: {error}"
+        if index in failed:
+            warn(f"failed: {failed[index]}")
+    _show(everything, failed, by)
+    if failed:
+        raise SslBioError(
+            f"{len(failed)} of {len(everything)} combinations failed, the first with: {next(iter(failed.values()))}; "
+            "mended, the same command with --resume runs what is missing"
+        )
+    return everything
+
+
+def combinations(axes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return every choice of one value for each axis, the last axis changing first.
+
+    Raises RecipeError for an axis that is no "section.key=value,value", or that stands twice.
+    """
+    values: dict[str, list[Any]] = {}
+    known = known_keys()
+    for axis in axes:
+        path, _, text = axis.partition("=")
+        path = path.strip()
+        found = parse_values(text)
+        if not found or not path:
+            raise RecipeError(f"--grid {axis}: write section.key=value,value")
+        if path not in known:
+            raise RecipeError(f"--grid {axis}: unknown key {path}; `ssl-bio recipes keys` lists all")
+        if path.startswith(_OTHER_QUESTIONS):
+            raise RecipeError(f"--grid {axis}: another {path} asks another question, and metrics do not compare")
+        if path in values or len({value_text(value) for value in found}) < len(found):
+            raise RecipeError(f"--grid {axis}: each key and each value once")
+        values[path] = found
+    choices = [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
+    if len({choice_name(choice) for choice in choices}) < len(choices):
+        raise RecipeError(f"--grid {' '.join(axes)}: two combinations would share a folder: name the values apart")
+    return choices
+
+
+def _combination(
+    options: RunOptions,
+    checkpoint: str | None,
+    *,
+    seeds: Sequence[int] | None,
+    choice: Mapping[str, Any],
+    choices: Sequence[Mapping[str, Any]],
+) -> Combination:
+    overrides = options.overrides
+    for path, value in choice.items():
+        overrides = with_value(overrides, path, value)
+    own = options._replace(overrides=overrides)
+    recipe = plan_seeds(own, checkpoint, seeds)[0].runs[0].resolved.recipe
+    home = options.out or RUNS / recipe.name / GRID_FOLDER
+    # What an earlier grid left beside these was tried as well.
+    earlier = {re.sub(r"-seed\d+$", "", path.name) for path in home.glob("*=*") if path.is_dir()}
+    tried = {choice_name(one) for one in choices} | earlier
+    own = own._replace(out=home / choice_name(choice), grid=len(tried))
+    runs = [plan.run for plan in plan_seeds(own, checkpoint, seeds)]
+    return Combination(choice, own, runs, load_task(recipe).leading_metrics)
+
+
+def _show(everything: Sequence[Combination], failed: Mapping[int, str], by: str) -> None:
+    results = {index: _metrics(one.runs) for index, one in enumerate(everything) if index not in failed}
+    if results:
+        found = [one["metrics"] for runs in results.values() for one in runs]
+        names = tables.shared_metrics(found)
+        column = by or next((name for name in everything[0].leading_metrics if name in names), names[0])
+        if column not in names:
+            warn(f"not all of these runs have {column}: sorted by {names[0]}")
+            column = names[0]
+        sign = 1 if lower_is_better(column) else -1
+        names = [column, *(name for name in names if name != column)][:_MOST_METRICS]
+        means = {index: float(np.mean([one["metrics"][column] for one in runs])) for index, runs in results.items()}
+        rows = [
+            [choice_name(everything[index].choice)]
+            + [tables.mean_std(name, np.array([one["metrics"][name] for one in results[index]])) for name in names]
+            for index in sorted(means, key=lambda index: sign * means[index])
+        ]
+        split = str(next(iter(results.values()))[0].get("split", ""))
+        title = f"{len(everything)} combinations, the best {column} on {split} first"
+        tables.show([Table(title, ["run", *names], rows)])
+        note(f"runs in {everything[0].runs[0].path.parent}")
+        if split.startswith("test"):
+            warn(
+                f"the best of {len(everything)} by test metrics is chosen on test (the sheet's column grid says so); "
+                "--set evaluate.split=val ranks them by validation"
+            )
+    for index, why in failed.items():
+        warn(f"{everything[index].runs[0].path} failed: {why}")
+
+
+def _metrics(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
+    found = [read_json(run.path / METRICS_FILE) for run in runs]
+    if not all(one.get("metrics") for one in found):
+        raise CheckpointError(f"{runs[0].path}: its {METRICS_FILE} holds no metrics")
+    return found

@@ -1,0 +1,249 @@
+"""Of which runs a command is made: for each seed one, or one for each part of a cross-validation, each with the
+pretraining run that it starts from and the folder that it goes to."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ssl_bio.config import COMMAND_LINE, ConfigLayer, Recipe, Resolved, flatten, load_recipe, resolve, with_value
+from ssl_bio.config.resolve import check_architecture, check_task, check_unused, from_checkpoint
+from ssl_bio.console import note
+from ssl_bio.errors import CheckpointError
+from ssl_bio.runs.checkpoint import CheckpointMetadata, load_metadata
+from ssl_bio.runs.folder import RunFolder, newest_run
+
+RUNS = Path("checkpoints")
+DEFAULT_SHEET = Path("results.csv")
+_LONGEST_NAME = 100
+
+#: What does not name a run's folder: it stands there anyway, or changes nothing that is trained.
+_NOT_IN_FOLDER_NAMES = (
+    "seed",
+    "name",
+    "model_name",
+    "task_name",
+    "data.folds",
+    "data.fold",
+    "data.root",
+    "finetune.mode",
+    "finetune.label_fraction",
+    "finetune.noise.root",
+    "evaluate.",
+    "reference.",
+)
+
+
+class RunOptions(NamedTuple):
+    """What the command line asks for, the same on every command."""
+
+    overrides: ConfigLayer
+    recipe: str | None = None
+    out: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+    device: str = "auto"
+    sheet: Path = DEFAULT_SHEET
+    grid: int = 0  # combinations that are tried beside one another
+
+
+class Start(NamedTuple):
+    """A pretraining run that finetuning starts from, without its weights."""
+
+    path: Path
+    metadata: CheckpointMetadata
+
+
+class RunPlan(NamedTuple):
+    """One finetuning: where it starts (None: from random weights), its recipe, and where it goes."""
+
+    start: Start | None
+    resolved: Resolved
+    run: RunFolder
+
+
+class SeedPlan(NamedTuple):
+    """One seed: its run folder and its runs, one or one for each part of a cross-validation."""
+
+    run: RunFolder
+    runs: list[RunPlan]
+
+    @property
+    def is_cross_validation(self) -> bool:
+        """Return whether the runs are parts of one."""
+        return self.runs[0].run is not self.run
+
+    @property
+    def seed(self) -> int:
+        """Return the seed."""
+        return self.runs[0].resolved.recipe.seed
+
+
+def plan_seeds(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] | None) -> list[SeedPlan]:
+    """Return for each seed its run folder and its runs.
+
+    Raises RecipeError or CheckpointError when a recipe is not valid or a pretraining run is not there.
+    """
+    options = options._replace(overrides=_backbone_rate_asks_for_full(options.overrides))
+    written = load_recipe(options.recipe) if options.recipe else None
+    starts = _Starts(options, written, checkpoint)
+    plans = []
+    each: Sequence[int | None] = seeds or [None]
+    for seed in each:
+        _, resolved = _resolve_run(options, written, starts.first(seed))
+        resolved = resolved if seed is None else resolved.with_recipe(seed=seed)
+        home = RunFolder(_finetune_folder(options, resolved.recipe, several=bool(seeds)))
+        runs = []
+        for part in parts_of(resolved):
+            start, again = _resolve_run(options, written, starts.of(part.recipe, seed))
+            data = again.recipe.data.model_copy(update={"fold": part.recipe.data.fold})
+            again = again.with_recipe(seed=part.recipe.seed, data=data)
+            single = part.recipe.data.folds == 0 or resolved.recipe.data.fold >= 0
+            run = home if single else RunFolder(fold_folder(home.path, part.recipe))
+            runs.append(RunPlan(start, again, run))
+        plans.append(SeedPlan(home, runs))
+    return plans
+
+
+def _backbone_rate_asks_for_full(overrides: ConfigLayer) -> ConfigLayer:
+    """Return the command line with `--mode full` where it gives the backbone a rate and no mode."""
+    asked = flatten(overrides.values)
+    if "finetune.backbone_lr" in asked and "finetune.mode" not in asked:
+        note("--backbone-lr trains the backbone: --mode full")
+        return with_value(overrides, "finetune.mode", "full")
+    return overrides
+
+
+class _Starts:
+    """The pretraining runs to start from: the one named, with seed and part for `{seed}` and `{fold}`, else the newest
+    complete one; none for a recipe that trains from random weights."""
+
+    def __init__(self, options: RunOptions, written: ConfigLayer | None, checkpoint: str | None) -> None:
+        self.options, self.written, self.checkpoint = options, written, checkpoint
+        self.known: dict[str, Start | None] = {}
+        self.own = resolve([written, options.overrides]) if written else None
+
+    def first(self, seed: int | None) -> Start | None:
+        """Return the one that the first part starts from."""
+        if self.own:
+            return self.of(parts_of(self.own)[0].recipe, seed)
+        return self.of(_asked_parts(self.options.overrides), seed)
+
+    def of(self, recipe: Recipe, seed: int | None) -> Start | None:
+        """Return the one of a seed and of the part in the recipe.
+
+        Raises CheckpointError when a run is missing, broken or no pretraining run.
+        """
+        fold = max(recipe.data.fold, 0)
+        own_seed = recipe.seed if seed is None else seed
+        place = (self.checkpoint or "").replace("{seed}", str(own_seed)).replace("{fold}", str(fold))
+        key = place or f"newest {recipe.data.folds} {fold}"
+        if key not in self.known:
+            self.known[key] = self._named(place) if place else self._newest(recipe, fold)
+        return self.known[key]
+
+    def _named(self, place: str) -> Start:
+        path = Path(place)
+        metadata = load_metadata(path)
+        if metadata.kind != "pretrain":
+            raise CheckpointError(f"{place}: a finetuned run; --checkpoint takes a pretraining run")
+        return Start(path if path.is_dir() else path.parent, metadata)
+
+    def _newest(self, recipe: Recipe, fold: int) -> Start | None:
+        if self.own and not self.own.recipe.finetune.pretrained:
+            return None
+        name = recipe.name if self.written else ""
+        below = f"{folds_name(recipe)}-seed*/fold{fold}" if recipe.data.folds else ""
+        run = newest_run(RUNS, kind="pretrain", name=name, preferred=below)
+        note(f"starting from the newest complete pretraining run{f' of {name}' if name else ''}: {run.path}")
+        return Start(run.path, load_metadata(run.path))
+
+
+def _asked_parts(overrides: ConfigLayer) -> Recipe:
+    """Return a recipe with what the command line says of seed and cross-validation, before any checkpoint is known."""
+    asked = flatten(overrides.values)
+    recipe = Recipe()
+    folds, fold = int(asked.get("data.folds", 0)), int(asked.get("data.fold", -1))
+    data = recipe.data.model_copy(update={"folds": folds, "fold": max(fold, 0) if folds else fold})
+    return recipe.model_copy(update={"seed": int(asked.get("seed", 0)), "data": data})
+
+
+def _resolve_run(
+    options: RunOptions, written: ConfigLayer | None, start: Start | None
+) -> tuple[Start | None, Resolved]:
+    above = [layer for layer in (written, options.overrides) if layer]
+    below = [from_checkpoint(start.metadata.recipe, above)] if start else []
+    resolved = resolve([*below, *above])
+    check_unused(resolved)
+    check_task(resolved.recipe)
+    if not resolved.recipe.finetune.pretrained:
+        return None, resolved
+    if start:
+        check_architecture(start.metadata.recipe, resolved)
+    return start, resolved
+
+
+def parts_of(resolved: Resolved) -> list[Resolved]:
+    """Return the recipe once for each part of its cross-validation, or as it is."""
+    data = resolved.recipe.data
+    if not data.folds or data.fold >= 0:
+        return [resolved]
+    return [resolved.with_recipe(data=data.model_copy(update={"fold": fold})) for fold in range(data.folds)]
+
+
+def folds_name(recipe: Recipe) -> str:
+    """Return what a cross-validation adds to the name of a run folder."""
+    return f"-folds{recipe.data.folds}" if recipe.data.folds else ""
+
+
+def fold_folder(home: Path, recipe: Recipe) -> Path:
+    """Return where below a run folder the part in the recipe goes."""
+    return home / f"fold{recipe.data.fold}" if recipe.data.folds else home
+
+
+def pretrain_folder(options: RunOptions, recipe: Recipe) -> Path:
+    """Return where pretraining goes: named by what the command line chose, the parts and the seed."""
+    chosen = _chosen_name(options.overrides, without="finetune.")
+    return options.out or RUNS / recipe.name / f"pretrain{chosen}{folds_name(recipe)}-seed{recipe.seed}"
+
+
+def _finetune_folder(options: RunOptions, recipe: Recipe, several: bool) -> Path:
+    if options.out:
+        return Path(f"{options.out}-seed{recipe.seed}") if several else options.out
+    share = recipe.finetune.label_fraction
+    labels = f"-labels{share:g}" if share < 1 else ""
+    chosen = _chosen_name(options.overrides, without="pretrain.")
+    name = f"finetune-{recipe.finetune.mode}{labels}{chosen}{folds_name(recipe)}-seed{recipe.seed}"
+    single_part = recipe.data.folds and recipe.data.fold >= 0
+    return RUNS / recipe.name / (f"{name}-fold{recipe.data.fold}" if single_part else name)
+
+
+def _chosen_name(overrides: ConfigLayer, *, without: str) -> str:
+    """Return what the values of the command line add to a folder's name, so that other choices get other folders."""
+    if overrides.source != COMMAND_LINE:
+        return ""
+    chosen = {
+        path: value
+        for path, value in flatten(overrides.values).items()
+        if not path.startswith((*_NOT_IN_FOLDER_NAMES, without))
+    }
+    return f"-{choice_name(chosen)}" if chosen else ""
+
+
+def choice_name(choice: Mapping[str, Any]) -> str:
+    """Return a folder's name from chosen values: keys without their section where that tells them apart."""
+    last = [path.rpartition(".")[2] for path in choice]
+    names = [name if last.count(name) == 1 else path for path, name in zip(choice, last, strict=True)]
+    text = ",".join(f"{name}={value_text(value)}" for name, value in zip(names, choice.values(), strict=True))
+    name = re.sub(r"[^A-Za-z0-9.,=+_-]+", "-", text)
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[:_LONGEST_NAME]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def value_text(value: Any) -> str:
+    """Return a recipe's value as short text."""
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return "+".join(value_text(part) for part in value) if isinstance(value, list) else str(value)

@@ -1,0 +1,139 @@
+"""`ssl-bio pretrain`: resolve, data, backbone, pretext task, fit, write."""
+
+from functools import partial
+
+import torch
+
+from ssl_bio.commands.plan import RunOptions, fold_folder, parts_of, pretrain_folder
+from ssl_bio.commands.steps import (
+    already_complete,
+    announce,
+    check_split_scheme,
+    checkpoint_metadata,
+    identity,
+    refuse,
+    resumed,
+    say_padding,
+    shown_metrics,
+    with_default_target,
+)
+from ssl_bio.config import Recipe, Resolved, load_recipe, resolve, to_toml
+from ssl_bio.config.resolve import check_pretext
+from ssl_bio.console import note, table, warn
+from ssl_bio.data.store import PreparedDataset
+from ssl_bio.models.base import Backbone, SignalNetwork
+from ssl_bio.pretexts.base import AnyPretext, load_pretext, probe_metrics, validation_metrics
+from ssl_bio.runs.checkpoint import MODEL_FILE
+from ssl_bio.runs.folder import RECIPE_FILE, RunFolder
+from ssl_bio.runs.inputs import InputSpec, input_spec
+from ssl_bio.tasks.datasets import open_recipe_dataset
+from ssl_bio.tasks.load import fit_input_scaling, recipe_backbone
+from ssl_bio.training import runtime
+from ssl_bio.training.fit import FitResult, History, RunContext, Validate, fit
+from ssl_bio.training.objective import Objective
+
+DEFAULT_RECIPE = "demo.toml"
+
+
+def pretrain(options: RunOptions) -> list[RunFolder]:
+    """Learn a backbone without labels; under cross-validation one for each part, which never sees the people of its
+    test split."""
+    written = load_recipe(options.recipe or DEFAULT_RECIPE)
+    resolved = resolve([written, options.overrides])
+    home = pretrain_folder(options, resolved.recipe)
+    return [_pretrain_one(options, part, RunFolder(fold_folder(home, part.recipe))) for part in parts_of(resolved)]
+
+
+def _pretrain_one(options: RunOptions, resolved: Resolved, run: RunFolder) -> RunFolder:
+    device = runtime.pick_device(options.device)
+    run.check(kind="pretrain", resume=options.resume, overwrite=options.overwrite)
+    if options.resume and already_complete(run, "pretrain"):
+        return run
+    resolved = resumed(run, resolved) if options.resume else resolved
+    check_pretext(resolved.recipe)
+    dataset = open_recipe_dataset(resolved.recipe.data)
+    check_split_scheme(resolved.recipe, dataset.info)
+    if load_pretext(resolved.recipe).probes():
+        resolved = with_default_target(resolved, dataset.info)
+    recipe, pretext = resolved.recipe, load_pretext(resolved.recipe)
+    refuse(pretext.check(dataset))
+    spec = input_spec(dataset.info, window=recipe.model.window)
+    runtime.seed_torch(recipe.seed, "initialise")
+    backbone = recipe_backbone(recipe, spec)
+    fit_input_scaling(backbone, dataset, recipe=recipe, spec=spec)
+    objective = pretext.build(backbone, spec)
+    with run.owned(kind="pretrain", resume=options.resume, overwrite=options.overwrite):
+        announce("pretrain", run=run, resolved=resolved, dataset=dataset, source=options.recipe or DEFAULT_RECIPE)
+        say_padding(backbone)
+        for line in pretext.notes(backbone, spec):
+            warn(line)
+        run.write_text(RECIPE_FILE, to_toml(recipe, resolved.origins))
+        context = RunContext(run=run, device=device, resume=options.resume, identity=identity(dataset))
+        result = _fit(pretext, objective, backbone=backbone, dataset=dataset, spec=spec, context=context)
+        objective.module.load_state_dict(result.tensors)
+        pretext.plots(run, objective, dataset, device)
+        metadata = checkpoint_metadata("pretrain", run=run, recipe=recipe, dataset=dataset, spec=spec, result=result)
+        run.finish(result.tensors, metadata)
+    table("Pretraining", ["", "value"], shown_metrics(result.metrics))
+    note(f"backbone in {run.path / MODEL_FILE}")
+    return run
+
+
+def _fit(
+    pretext: AnyPretext,
+    objective: Objective,
+    *,
+    backbone: Backbone | SignalNetwork,
+    dataset: PreparedDataset,
+    spec: InputSpec,
+    context: RunContext,
+) -> FitResult:
+    """Train the backbone inside its pretext task."""
+    loader, settings = pretext.training_loader(dataset, spec), pretext.fit_settings()
+    watchers: list[Validate] = []
+    if pretext.validates(dataset):
+        watchers.append(partial(_on_validation, pretext, objective, dataset=dataset, spec=spec, device=context.device))
+    if pretext.probes():
+        if "val" in pretext.config.fit_on:
+            warn("the probe scores validation windows that pretraining has seen, without labels")
+        watchers.append(partial(_probe, pretext, backbone, dataset=dataset, spec=spec, device=context.device))
+
+    def validate(history: History) -> dict[str, float]:
+        return {name: value for watch in watchers for name, value in watch(history).items()}
+
+    result = fit(objective, loader=loader, settings=settings, context=context, validate=validate if watchers else None)
+    return result._replace(selected_on="val" if settings.monitor else "last", n_train=len(loader.source))
+
+
+def _on_validation(
+    pretext: AnyPretext,
+    objective: Objective,
+    history: History,
+    *,
+    dataset: PreparedDataset,
+    spec: InputSpec,
+    device: torch.device,
+) -> dict[str, float]:
+    """Return the pretext task's metrics on validation windows."""
+    recipe: Recipe = pretext.recipe
+    found = validation_metrics(
+        objective, pretext.validation_loader(dataset), window=spec.window, device=device, seed=recipe.seed
+    )
+    row = {f"val_{name}": value for name, value in found.items()}
+    return row | pretext.after_validation(row, history)
+
+
+def _probe(
+    pretext: AnyPretext,
+    backbone: Backbone | SignalNetwork,
+    history: History,
+    *,
+    dataset: PreparedDataset,
+    spec: InputSpec,
+    device: torch.device,
+) -> dict[str, float]:
+    """Return, every few epochs and after the last one, what a linear probe predicts of validation people."""
+    epoch, every = len(history) + 1, max(1, pretext.config.probe_every)
+    if epoch % every and epoch != pretext.config.epochs:
+        return {}
+    return probe_metrics(pretext, backbone, dataset=dataset, spec=spec, device=device)

@@ -1,0 +1,229 @@
+"""A complete recipe, composed of the sections that its kinds ask for."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field, SerializeAsAny, ValidationError
+
+from ssl_bio.config.data import DataConfig, ReferenceConfig
+from ssl_bio.config.kinds import BACKBONES, PRETEXTS, TASKS
+from ssl_bio.config.models import BackboneConfig, TimeMAEConfig
+from ssl_bio.config.pretexts import PretextConfig, TimeMAEPretextConfig
+from ssl_bio.config.registry import KindRegistry
+from ssl_bio.config.section import Section, Seed, key
+from ssl_bio.config.tasks import ClassificationConfig, EvaluateConfig, TaskConfig
+from ssl_bio.errors import RecipeError
+
+Values = Mapping[str, Any]
+
+
+class RecipeHead(Section):
+    """The keys that stand above all sections."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = key("demo", "names the folder of its runs")
+    seed: Seed = key(0, "seed of everything random")
+    model_name: str = key("", "for the sheet; empty: the recipe's name")
+    task_name: str = key("", "for the sheet; empty: dataset and target")
+
+
+class Recipe(RecipeHead):
+    """Everything a run does follows from its recipe and the prepared data."""
+
+    data: DataConfig = DataConfig()
+    model: SerializeAsAny[BackboneConfig] = TimeMAEConfig()
+    pretrain: SerializeAsAny[PretextConfig] = TimeMAEPretextConfig()
+    finetune: SerializeAsAny[TaskConfig] = ClassificationConfig()
+    evaluate: SerializeAsAny[EvaluateConfig] = EvaluateConfig()
+    reference: ReferenceConfig = ReferenceConfig()
+
+
+#: Sections whose class depends on a key of theirs.
+UNIONS: dict[str, KindRegistry[Any]] = {"model": BACKBONES, "pretrain": PRETEXTS, "finetune": TASKS}
+_DEFAULT_BACKBONE, _DEFAULT_TASK = "timemae", "classification"
+
+
+def kind_of(values: Values, section: str) -> str:
+    """Return the kind that values choose for a section of `UNIONS`, or what it is by default."""
+    table = values.get(section)
+    chosen = table.get(UNIONS[section].discriminator) if isinstance(table, Mapping) else None
+    if isinstance(chosen, str):
+        return chosen
+    if section == "pretrain":
+        backbone = kind_of(values, "model")
+        return str(BACKBONES.config(backbone).default_pretext) if backbone in BACKBONES.names() else "timemae"
+    return _DEFAULT_BACKBONE if section == "model" else _DEFAULT_TASK
+
+
+def section_classes(values: Values) -> dict[str, type[Section]]:
+    """Return the class of every section for the kinds that values choose.
+
+    Raises RecipeError for an unknown kind.
+    """
+    found: dict[str, type[Section]] = {"data": DataConfig}
+    for section, registry in UNIONS.items():
+        name = kind_of(values, section)
+        try:
+            found[section] = registry.config(name)
+        except RecipeError as error:
+            raise RecipeError(f"{section}.{registry.discriminator}: {error}") from error
+    found["evaluate"] = TASKS.config(kind_of(values, "finetune")).Evaluate
+    found["reference"] = ReferenceConfig
+    return found
+
+
+def compose(values: Values, *, source: str, origins: Mapping[str, str] | None = None) -> Recipe:
+    """Return the recipe that values make with defaults for the rest.
+
+    `origins`: where each `section.key` was written; `source`: where, if it does not say.
+
+    Raises RecipeError that lists every problem, each as `section.key` with the nearest valid name.
+    """
+    try:
+        classes = section_classes(values)
+    except RecipeError as error:
+        raise RecipeError(f"{source}: {error}") from error
+    problems: list[tuple[str, str]] = []  # (key, what is wrong)
+    sections: dict[str, Section] = {}
+    for name, section in classes.items():
+        table = values.get(name, {})
+        if not isinstance(table, Mapping):
+            problems.append((name, f"{name} must be a section, not {table!r}"))
+            continue
+        discriminator = {UNIONS[name].discriminator: kind_of(values, name)} if name in UNIONS else {}
+        try:
+            sections[name] = section.model_validate({**discriminator, **table})
+        except ValidationError as error:
+            problems += [_explain(dict(detail), section, name, values) for detail in error.errors()]
+    head = {name: value for name, value in values.items() if name not in classes}
+    try:
+        RecipeHead.model_validate(head)
+    except ValidationError as error:
+        problems += [_explain(dict(detail), Recipe, "", values) for detail in error.errors()]
+    if problems:
+        where = origins or {}
+        lines = dict.fromkeys((_origin(path, where, source), text) for path, text in problems)
+        by_origin: dict[str, list[str]] = {}
+        for origin, text in lines:
+            by_origin.setdefault(origin, []).append(text)
+        raise RecipeError("; ".join(f"{origin}: {'; '.join(texts)}" for origin, texts in by_origin.items()))
+    return Recipe.model_validate({**head, **sections})
+
+
+def _origin(path: str, origins: Mapping[str, str], source: str) -> str:
+    found = [origin for name, origin in origins.items() if name == path or name.startswith(f"{path}.")]
+    return found[0] if found and path else source
+
+
+def _explain(detail: dict[str, Any], section: type[Section], prefix: str, values: Values) -> tuple[str, str]:
+    location = [*([prefix] if prefix else []), *(str(part) for part in detail["loc"])]
+    path = ".".join(location)
+    if detail["type"] == "rule":
+        return path, str(detail["msg"])
+    if detail["type"] == "extra_forbidden":
+        return path, f"unknown key {path}{_suggestion(location, section, values)}"
+    message = str(detail["msg"])
+    for before, after in (
+        ("Value error, ", "must be "),
+        ("Input should be ", "must be "),
+        ("String should match", "must match"),
+        ("List should have", "must have"),
+    ):
+        message = message.replace(before, after)
+    return path, f"{path} {message}, not {detail['input']!r}"
+
+
+def _suggestion(location: list[str], section: type[Section], values: Values) -> str:
+    """Return a hint at the key that was probably meant."""
+    parent, name = ".".join(location[:-1]), location[-1]
+    own = "" if section is Recipe else f"{location[0]}."
+    siblings = [
+        path.rpartition(".")[2]
+        for path in (f"{own}{field.path}" for field in fields_of(section))
+        if path.rpartition(".")[0] == parent
+    ]
+    siblings += [*section_classes(values)] if not parent else []
+    near = difflib.get_close_matches(name, siblings, n=1)
+    if near:
+        return f" (did you mean {parent}{'.' if parent else ''}{near[0]}?)"
+    if location[0] in UNIONS and len(location) == 2:
+        registry = UNIONS[location[0]]
+        kinds = [kind for kind in registry.builtin if name in registry.config(kind).model_fields]
+        if kinds:
+            what = f"{location[0]}.{registry.discriminator}"
+            return f" (a key of {what} {' and '.join(kinds)}, not of {kind_of(values, location[0])})"
+    elsewhere = [path for path in _all_paths(values) if path.rpartition(".")[2] == name]
+    return f" (did you mean {elsewhere[0]}?)" if elsewhere else f" (valid here: {', '.join(sorted(siblings))})"
+
+
+class KeyInfo(NamedTuple):
+    """What a section declares of one of its keys; `path` starts below the section."""
+
+    path: str
+    annotation: Any
+    default: Any
+    description: str
+    unit: str
+    architecture: bool
+
+
+def fields_of(section: type[Section], prefix: str = "") -> Iterator[KeyInfo]:
+    """Yield every key of a section and of the sections inside it."""
+    for name, info in section.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            yield from fields_of(info.annotation, f"{prefix}{name}.")
+            continue
+        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        yield KeyInfo(
+            path=f"{prefix}{name}",
+            annotation=info.annotation,
+            default=info.get_default(call_default_factory=False),
+            description=info.description or "",
+            unit=str(extra.get("unit", "")),
+            architecture=bool(extra.get("architecture", False)),
+        )
+
+
+def keys_of(values: Values) -> dict[str, KeyInfo]:
+    """Return every `section.key` that a recipe of these kinds may have."""
+    head = {info.path: info for info in fields_of(RecipeHead)}
+    classes = section_classes(values)
+    return head | {f"{name}.{info.path}": info for name, section in classes.items() for info in fields_of(section)}
+
+
+def _all_paths(values: Values) -> list[str]:
+    return list(keys_of(values))
+
+
+def known_keys() -> set[str]:
+    """Return every `section.key` of any built-in or installed kind."""
+    found = set(keys_of({}))
+    for section, registry in UNIONS.items():
+        for kind in registry.names():
+            config = registry.config(kind)
+            found |= {f"{section}.{info.path}" for info in fields_of(config)}
+            if section == "finetune":
+                found |= {f"evaluate.{info.path}" for info in fields_of(config.Evaluate)}
+    return found
+
+
+def flatten(values: Values, prefix: str = "") -> dict[str, Any]:
+    """Return nested tables as `section.key` -> value."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def chosen_values(recipe: Recipe) -> dict[str, Any]:
+    """Return the values of a recipe that differ from the defaults of its kinds, and the kinds themselves."""
+    values: dict[str, Any] = recipe.model_dump(mode="json", exclude_defaults=True)
+    for section, registry in UNIONS.items():
+        config = getattr(recipe, section)
+        table = config.model_dump(mode="json", exclude_defaults=True)
+        values[section] = {registry.discriminator: getattr(config, registry.discriminator), **table}
+    values["evaluate"] = recipe.evaluate.model_dump(mode="json", exclude_defaults=True)
+    return values

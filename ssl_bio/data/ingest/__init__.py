@@ -1,0 +1,1 @@
+"""From a publisher's archive to a prepared dataset."""

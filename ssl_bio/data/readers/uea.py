@@ -1,0 +1,211 @@
+"""Problems of the UEA archive of multivariate time series classification (Bagnall et al. 2018)."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_bio.data.ingest.append_log import RecordWindows
+from ssl_bio.data.ingest.archive import Files
+from ssl_bio.data.ingest.ingest import Ingest
+from ssl_bio.data.registry import Dataset, Reader
+from ssl_bio.data.splits import DEFAULT_SEED, Split, draw_by_class
+from ssl_bio.data.store import ReadOptions, Signals, Subjects, TargetInfo, Targets
+from ssl_bio.errors import DataError
+
+#: The archive gives its series no sampling rate, so that a "second" is a sample.
+UNKNOWN_RATE = 1.0
+SCHEMES = {
+    "subject": "the publisher's test series; a fifth of its training series, stratified, seed 42, validates; "
+    "series carry no person"
+}
+_ARFF_LINE = re.compile(r"""(['"])(.*)\1\s*,(.*)""")
+_ARFF_CLASSES = re.compile(r"@attribute\s+\S+\s*\{(.*)\}", re.IGNORECASE)
+
+
+class _Line(NamedTuple):
+    """A series as it is written: its line's number, the text of each of its channels, and its class."""
+
+    number: int
+    channels: list[str]
+    label: str
+
+
+class _Part(NamedTuple):
+    """What a file of the archive says and holds."""
+
+    classes: tuple[str, ...]
+    n_channels: int
+    length: int  # of the longest series, in samples
+
+
+def reader(problem: str, *, title: str) -> Reader:
+    """Return the reader of a problem by the archive's name for it and our title.
+
+    It reads `<problem>_TRAIN` and `_TEST`, `.ts` files or, where those are missing, multivariate `.arff` files. Target
+    `label`: the archive's classes. Windows come ready-made, one a series; channels are dim_0, dim_1 ...; a series
+    shorter than the longest of both files ends in zeros (in `.arff` files such an end is written as missing).
+    Values that are missing elsewhere ("?" or "NaN") stay NaN: `data.missing` says what a run makes of them.
+
+    The publisher's test set tests. It has no validation set: a fifth of the training series, stratified by class,
+    seed 42, is taken for it. Every series counts as a subject of its own, since the archive names no people: those
+    who made the gestures or spoke the digits are on both sides of the publisher's own split of some problems.
+
+    The reader raises DataError that names file and line for anything else than such a table.
+    """
+
+    def read(files: Files, options: ReadOptions) -> Ingest:
+        options.require_unset()
+        names = _find_parts(files, problem)
+        parts = {}
+        for split, name in names.items():
+            with files.borrowed(name) as (path,):
+                parts[split] = _scan(path)
+        train, test = parts["train"], parts["test"]
+        if (train.n_channels, set(train.classes)) != (test.n_channels, set(test.classes)):
+            raise DataError(f"{files.source}: {problem}'s training and test series differ in channels or classes")
+        longest = max(train.length, test.length)
+
+        def read_part(split: str) -> RecordWindows:
+            with files.borrowed(names[split]) as (path,):
+                signals, labels = _read_part(path, train._replace(length=longest))
+            return RecordWindows(signals, [f"{split}-{index:05d}" for index in range(len(labels))], {"label": labels})
+
+        return Ingest(
+            title=title,
+            source=files.source.name,
+            sampling_rate=UNKNOWN_RATE,
+            channels=tuple(f"dim_{index}" for index in range(train.n_channels)),
+            unit="as published",
+            targets={"label": TargetInfo(kind="class", classes=train.classes)},
+            records=list(names),
+            read=read_part,
+            split=lambda subjects, targets: {"subject": _split(subjects, targets)},
+            schemes=SCHEMES,
+        )
+
+    return read
+
+
+def _declare(problem: str, *, title: str) -> Dataset:
+    return Dataset(
+        title=title,
+        homepage=f"https://www.timeseriesclassification.com/description.php?Dataset={problem}",
+        url=f"https://www.timeseriesclassification.com/aeon-toolkit/{problem}.zip",
+        read=reader(problem, title=title),
+    )
+
+
+UWAVE = _declare(
+    "UWaveGestureLibrary", title="UWaveGestureLibrary: 3-axis acceleration of eight gestures, 440 series of 315 samples"
+)
+PHONEME_SPECTRA = _declare(
+    "PhonemeSpectra",
+    title="PhonemeSpectra: spectrograms of 39 spoken phonemes, 6,668 series of 11 bands x 217 frames",
+)
+ARABIC_DIGITS = _declare(
+    "SpokenArabicDigits",
+    title="SpokenArabicDigits: 13 cepstral coefficients of ten spoken digits, 8,798 series of 4 to 93 frames",
+)
+
+
+def _find_parts(files: Files, problem: str) -> dict[str, str]:
+    """Return the files of the publisher's split."""
+    for suffix in (".ts", ".arff"):
+        ends = {split: f"{problem}_{split.upper()}{suffix}" for split in ("train", "test")}
+        found = {split: name for split, end in ends.items() for name in files.names if name.rpartition("/")[2] == end}
+        if len(found) == len(ends):
+            return found
+    raise DataError(f"{files.source}: no {problem}_TRAIN and _TEST inside, neither .ts nor .arff")
+
+
+def _scan(path: Path) -> _Part:
+    """Return what a file holds, without its values."""
+    classes, n_channels, length = _classes(path), 0, 0
+    for line in _lines(path):
+        if n_channels and len(line.channels) != n_channels:
+            raise DataError(
+                f"{path.name}, line {line.number}: {len(line.channels)} channels where others have {n_channels}"
+            )
+        if line.label not in classes:
+            raise DataError(f"{path.name}, line {line.number}: class {line.label[:40]!r} is not one of the header's")
+        n_channels = len(line.channels)
+        length = max(length, line.channels[0].count(",") + 1)
+    if not n_channels:
+        raise DataError(f"{path.name}: no series in it")
+    return _Part(classes, n_channels, length)
+
+
+def _classes(path: Path) -> tuple[str, ...]:
+    """Return the classes that a header names."""
+    for _, text in _numbered(path):
+        lowered = text.lower()
+        if lowered.startswith("@timestamps") and "true" in lowered:
+            raise DataError(f"{path.name}: series with time stamps, which this reader does not know")
+        if lowered.startswith("@classlabel true"):
+            return tuple(text.split()[2:])
+        if match := _ARFF_CLASSES.fullmatch(text):
+            return tuple(name.strip().strip("'\"") for name in match[1].split(","))
+        if lowered == "@data":
+            break
+    raise DataError(f"{path.name}: its header names no classes")
+
+
+def _lines(path: Path) -> Iterator[_Line]:
+    is_data = False
+    for number, text in _numbered(path):
+        if is_data and path.suffix == ".ts":
+            *channels, label = text.split(":")
+            yield _Line(number, channels, label.strip())
+        elif is_data:
+            match = _ARFF_LINE.fullmatch(text)
+            if not match:
+                raise DataError(f"{path.name}, line {number}: not a quoted series and its class")
+            yield _Line(number, match[2].split(r"\n"), match[3].strip().strip("'\""))
+        is_data = is_data or text.lower() == "@data"
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield lines with their numbers, without empty ones and comments."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip() and line[0] not in "#%":
+                    yield number, line.strip()
+    except OSError as error:
+        raise DataError(f"{path.name}: cannot be read: {error.strerror or error}") from error
+
+
+def _read_part(path: Path, part: _Part) -> tuple[Signals, NDArray[np.int64]]:
+    """Return series `(n, n_channels, length)` and their codes."""
+    rows, labels = [], []
+    for line in _lines(path):
+        series = np.zeros((part.n_channels, part.length), np.float32)
+        values = _values(path, line)
+        series[:, : values.shape[1]] = values
+        rows.append(series)
+        labels.append(part.classes.index(line.label))
+    return np.stack(rows), np.array(labels, np.int64)
+
+
+def _values(path: Path, line: _Line) -> NDArray[np.float64]:
+    """Return a series `(n_channels, samples)`, NaN where a value is missing."""
+    try:
+        values = np.array([text.replace("?", "nan").split(",") for text in line.channels], np.float64)
+    except ValueError as error:
+        raise DataError(f"{path.name}, line {line.number}: not a table of numbers ({error})") from error
+    if path.suffix == ".arff":
+        # All rows of this format are equally long: what ends in missing values ended there.
+        values = values[:, : 1 + np.flatnonzero(np.isfinite(values).any(axis=0)).max(initial=-1)]
+    return values
+
+
+def _split(subjects: Subjects, targets: Targets) -> Split:
+    is_test = np.char.startswith(subjects, "test-")
+    train = np.flatnonzero(~is_test)
+    rng = np.random.default_rng(DEFAULT_SEED)
+    val = draw_by_class(train, labels=np.asarray(targets["label"]), fraction=0.2, rng=rng)
+    return {"train": np.setdiff1d(train, val), "val": val, "test": np.flatnonzero(is_test)}

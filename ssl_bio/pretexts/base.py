@@ -1,0 +1,226 @@
+"""The contract of a pretext task, and what all of them share: unlabelled windows, validation, a probe on the way."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from ssl_bio.config import PretextConfig, Recipe
+from ssl_bio.config.kinds import PRETEXTS
+from ssl_bio.data.augmentations import check_augmentations, even_crops
+from ssl_bio.data.loader import Loader, SignalDataset
+from ssl_bio.data.store import PreparedDataset
+from ssl_bio.errors import SslBioError
+from ssl_bio.models.base import Backbone, SignalNetwork
+from ssl_bio.runs.checkpoint import CheckpointMetadata
+from ssl_bio.runs.folder import RunFolder
+from ssl_bio.runs.inputs import InputSpec
+from ssl_bio.tasks.base import AnyTask, expect, load_task
+from ssl_bio.training import runtime
+from ssl_bio.training.fit import FitSettings, History
+from ssl_bio.training.objective import Objective, TensorBatch
+from ssl_bio.training.runtime import evaluation_mode
+
+ConfigT = TypeVar("ConfigT", bound=PretextConfig)
+
+
+class Pretext(ABC, Generic[ConfigT]):
+    """What a backbone learns without labels, as one recipe asks it.
+
+    `shows_pairs`: training batches hold another view of each window as its target. `always_validates`: the pretext
+    task's metrics on validation windows are worth an epoch's time even where they choose nothing.
+    """
+
+    Config: type[ConfigT]
+    shows_pairs: ClassVar[bool] = False
+    always_validates: ClassVar[bool] = False
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.config = expect(self.Config, recipe.pretrain)
+        self.task: AnyTask = load_task(recipe)
+
+    @abstractmethod
+    def build(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> Objective:
+        """Return the pretext model around a backbone, and what training minimises.
+
+        Raises RecipeError when they do not go together.
+        """
+
+    @property
+    def neighbours(self) -> int:
+        """Return how many rows away the other view of a window may be."""
+        return 0
+
+    def check_data(self, dataset: PreparedDataset) -> list[str]:
+        """Return what the dataset alone can tell is wrong with the recipe, beyond what all pretext tasks check."""
+        return []
+
+    def notes(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> list[str]:
+        """Return what a person should know before training."""
+        return []
+
+    def after_validation(self, metrics: Mapping[str, float], history: History) -> dict[str, float]:
+        """Return more metrics of an epoch, from those on validation windows and the epochs before."""
+        return {}
+
+    def plots(self, run: RunFolder, objective: Objective, dataset: PreparedDataset, device: torch.device) -> None:
+        """Draw what was learnt into the run's folder."""
+
+    def signals(self, dataset: PreparedDataset, split: str) -> SignalDataset:
+        """Return the unlabelled windows of "train", "val" or "train+val"."""
+        info = dataset.info
+        return SignalDataset(
+            dataset=self.task.pretraining_dataset(dataset),
+            rows=self.task.pretraining_rows(dataset, split),
+            targets=None,
+            missing=self.recipe.data.missing,
+            sampling_rate=info.sampling_rate,
+            length=info.length,
+        )
+
+    def training_loader(self, dataset: PreparedDataset, spec: InputSpec) -> Loader:
+        """Return the batches that training draws."""
+        config = self.config
+        return Loader(
+            source=self.signals(dataset.with_channels(config.draw_channels), config.fit_on),
+            batch_size=config.batch_size,
+            augment=config.augment,
+            augment_strength=config.augment_strength,
+            pairs=self.shows_pairs,
+            neighbours=self.neighbours,
+            draw_channel=bool(config.draw_channels),
+            window=spec.window,
+        )
+
+    def validation_loader(self, dataset: PreparedDataset) -> Loader:
+        """Return validation windows in order."""
+        return Loader(source=self.signals(dataset, "val"), batch_size=self.recipe.evaluate.batch_size)
+
+    def validates(self, dataset: PreparedDataset) -> bool:
+        """Return whether validation windows are there, unseen, and of use."""
+        wanted = self.config.select == "val_loss" or self.always_validates
+        return wanted and self.config.fit_on == "train" and len(self.signals(dataset, "val")) > 0
+
+    def probes(self) -> bool:
+        """Return whether linear probes show on the way what was learnt."""
+        return self.config.select == "probe" or self.config.probe_every > 0
+
+    def check(self, dataset: PreparedDataset) -> list[str]:
+        """Return all that only the dataset can tell is wrong with the recipe, before anything is trained."""
+        config, name, problems = self.config, dataset.info.name, []
+        steps: list[Callable[[], object]] = [
+            lambda: dataset.with_channels(config.draw_channels),
+            lambda: check_augmentations(config.augment, len(dataset.info.channels)),
+        ]
+        if self.probes():
+            steps.append(lambda: self.task.as_probe().training_rows(dataset, "train"))
+        for step in steps:
+            try:
+                step()
+            except SslBioError as error:
+                problems.append(str(error))
+        if config.draw_channels and len(dataset.info.channels) > 1:
+            problems.append("pretrain.draw_channels shows one channel at a time: name one in data.channels")
+        if not len(self.signals(dataset, config.fit_on)):
+            problems.append(f"dataset {name} has no window in pretrain.fit_on {config.fit_on!r}")
+        if config.select == "val_loss" and not len(self.signals(dataset, "val")):
+            problems.append(f"dataset {name} has no window in split 'val' for pretrain.select \"val_loss\"")
+        return problems + self.check_data(dataset)
+
+    def fit_settings(self) -> FitSettings:
+        """Return how the recipe has the network trained."""
+        config = self.config
+        monitor = {"last": "", "val_loss": "val_loss"}.get(config.select, self.probe_column())
+        return FitSettings(
+            epochs=config.epochs,
+            seed=self.recipe.seed,
+            weight_decay=config.weight_decay,
+            optimizer=config.optimizer,
+            schedule=config.schedule,
+            warmup_epochs=config.warmup_epochs,
+            max_grad_norm=config.max_grad_norm,
+            monitor=monitor,
+        )
+
+    def probe_column(self) -> str:
+        """Return the history's column of probes."""
+        return f"probe_{self.task.leading_metrics[0]}"
+
+
+AnyPretext = Pretext[Any]
+
+
+def load_pretext(recipe: Recipe) -> AnyPretext:
+    """Return the recipe's pretext task. Raises RecipeError for an unknown one and for a broken plugin."""
+    name = recipe.pretrain.pretext
+    found = PRETEXTS.load(name)
+    if not (isinstance(found, type) and issubclass(found, Pretext)):
+        raise PRETEXTS.broken(name, "it does not derive from ssl_bio.pretexts.base.Pretext")
+    return found(recipe)
+
+
+def validation_metrics(
+    objective: Objective, loader: Loader, *, window: int, device: torch.device, seed: int
+) -> dict[str, float]:
+    """Return an objective's metrics over batches in order, in evaluation mode, of windows cut evenly into what the
+    network sees. Masks and noise are drawn anew from `seed`, the same after every epoch."""
+    totals: dict[str, Tensor] = {}
+    with evaluation_mode(objective.module):
+        for index, batch in enumerate(loader.ordered()):
+            runtime.seed_torch(seed, "validation", index)
+            for crop in even_crops(batch.inputs, window):
+                for name, value in objective.step(TensorBatch(torch.from_numpy(crop).to(device))).sums.items():
+                    totals[name] = totals[name] + value if name in totals else value
+    return objective.metrics(totals)
+
+
+def probe_metrics(
+    pretext: AnyPretext,
+    backbone: Backbone | SignalNetwork,
+    *,
+    dataset: PreparedDataset,
+    spec: InputSpec,
+    device: torch.device,
+) -> dict[str, float]:
+    """Return what a linear probe on training people predicts of validation people."""
+    task = pretext.task.as_probe()
+    rows = task.training_rows(dataset, "train")
+    target = task.target(dataset, rows)
+    model = task.build(backbone, target, spec).to(device)
+    with task.training_scope(model):
+        loader = task.training_loader(dataset, rows, model=model, target=target, spec=spec)
+        task.solve(model, target, loader)
+        found = task.evaluate(
+            model,
+            target,
+            dataset=dataset,
+            rows=task.labelled_rows(dataset, "val"),
+            split="val",
+            spec=spec,
+            device=device,
+            validating=True,
+        )
+    return {pretext.probe_column(): found.metrics[task.leading_metrics[0]]}
+
+
+def other_splits_note(what: str, metadata: CheckpointMetadata, recipe: Recipe) -> list[str]:
+    """Return a note when something learnt from the same people under another division into training and test."""
+    theirs, ours = metadata.recipe["data"], recipe.data
+    if theirs["dataset"] != ours.dataset:
+        return []
+    learnt, evaluated = (
+        f"{scheme!r}" + (f", part {fold} of {folds}" if folds else "")
+        for scheme, folds, fold in (
+            (theirs["split_scheme"], theirs["folds"], theirs["fold"]),
+            (ours.split_scheme, ours.folds, ours.fold),
+        )
+    )
+    if learnt == evaluated:
+        return []
+    return [
+        f"{what} learnt under split scheme {learnt}, this run is evaluated under {evaluated}: "
+        "it may have seen signals (no labels) of the test people"
+    ]

@@ -1,0 +1,218 @@
+"""The VQ-VAE's pretext task: reconstruction through a codebook."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from ssl_bio.config.pretexts import VQVAEPretextConfig
+from ssl_bio.console import progress, warn
+from ssl_bio.data.loader import Loader
+from ssl_bio.data.store import PreparedDataset
+from ssl_bio.errors import RecipeError
+from ssl_bio.metrics.codes import codes_used, perplexity
+from ssl_bio.models.base import Backbone, SignalNetwork
+from ssl_bio.models.vqvae import VQVAE, VQVAEBackbone
+from ssl_bio.pretexts.base import Pretext
+from ssl_bio.results.plots import can_draw, save_figures, single_axes, stacked_axes
+from ssl_bio.runs.folder import RunFolder
+from ssl_bio.runs.inputs import InputSpec
+from ssl_bio.tasks.base import expect
+from ssl_bio.training.fit import History
+from ssl_bio.training.objective import BaseObjective, Objective, StepOutput, Sums, TensorBatch
+from ssl_bio.training.optim import ParameterGroup, groups_of
+from ssl_bio.training.runtime import evaluation_mode
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LEVELS = ("coarse_", "")  # prefixes of a VQ-VAE's quantizers, the last one always there
+_N_DRAWN = 4
+
+
+class VQVAEPretext(Pretext[VQVAEPretextConfig]):
+    """Encode signals into codes and decode them again."""
+
+    Config = VQVAEPretextConfig
+    always_validates: ClassVar[bool] = True
+
+    def build(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> "VQVAEObjective":
+        """Return the autoencoder around a backbone. Raises RecipeError for a quantizer that cannot be."""
+        config = self.config
+        try:
+            model = VQVAE(
+                backbone=expect(VQVAEBackbone, backbone), quantizer=config.quantizer.model_dump(), coarse=config.coarse
+            )
+        except ValueError as error:
+            raise RecipeError(f"pretrain.quantizer: {error}") from error
+        return VQVAEObjective(
+            model,
+            lr=config.lr,
+            reconstruction=config.reconstruction,
+            input_noise=config.input_noise,
+            input_mask=config.input_mask,
+        )
+
+    def notes(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> list[str]:
+        """Say when k-means starts from fewer tokens than there are codes."""
+        quantizer, encoder = self.config.quantizer, expect(VQVAEBackbone, backbone)
+        if quantizer.kind != "vq" or not quantizer.kmeans_init:
+            return []
+        n_tokens = self.config.batch_size * -(-encoder.n_tokens // self.config.coarse)
+        if n_tokens >= quantizer.codebook_size:
+            return []
+        return [
+            f"the first batch holds {n_tokens} tokens for {quantizer.codebook_size} codes: k-means starts some codes "
+            "as copies, and those that stay unused move to tokens of later batches "
+            "(pretrain.quantizer.dead_code_threshold)"
+        ]
+
+    def after_validation(self, metrics: Mapping[str, float], history: History) -> dict[str, float]:
+        """Return how many epochs in a row validation has used too few codes; warn when they are too many."""
+        config, used = self.config, metrics["val_codes_used"]
+        before = history[-1].get("low_use_epochs", 0.0) if history else 0.0
+        low = before + 1 if used < config.collapse_share else 0.0
+        if low == config.collapse_epochs:
+            warn(
+                f"epoch {len(history) + 1}: validation uses {used:.0%} of the codes, under {config.collapse_share:.0%} "
+                f"for {low:g} epochs: the codebook collapses. A lower pretrain.quantizer.code_dim, cosine, "
+                "dead_code_threshold or a lower pretrain.lr helps"
+            )
+        return {"low_use_epochs": low}
+
+    def plots(self, run: RunFolder, objective: Objective, dataset: PreparedDataset, device: torch.device) -> None:
+        """Draw reconstructions beside originals, the use of the codes, and the curves of the run."""
+        if not can_draw():
+            return
+        model = expect(VQVAE, objective.module).to(device)
+        has_validation = self.config.fit_on == "train" and len(self.signals(dataset, "val"))
+        split = "val" if has_validation else "train"
+        signals = self.signals(dataset, split)
+        loader = Loader(source=signals, batch_size=self.recipe.evaluate.batch_size)
+        with evaluation_mode(model):
+            counts = _code_counts(model, loader, device)
+            positions = np.linspace(0, len(signals) - 1, _N_DRAWN).round().astype(np.int64)
+            shown = model(torch.from_numpy(signals.read(positions)).to(device))
+            originals, outputs = shown.target.cpu().numpy(), shown.signals.cpu().numpy()
+        figures = {
+            "reconstruction.png": _reconstructions(
+                originals, outputs, sampling_rate=dataset.info.sampling_rate, split=split
+            ),
+            "codes.png": _code_use(counts, split),
+            "curves.png": _curves(run.read_history()),
+        }
+        save_figures(run, figures)
+
+
+class VQVAEObjective(BaseObjective):
+    """Reconstruction through a codebook: loss = reconstruction error + weighted commitment (van den Oord et al. 2017,
+    equation 3, the codebook's own term replaced by moving averages).
+
+    `input_noise` and `input_mask` disturb the input in training alone; the target is always the clean signal.
+    """
+
+    def __init__(self, model: VQVAE, *, lr: float, reconstruction: str, input_noise: float, input_mask: float) -> None:
+        self.module = model
+        self.lr, self.reconstruction = lr, reconstruction
+        self.input_noise, self.input_mask = input_noise, input_mask
+
+    def step(self, batch: TensorBatch) -> StepOutput:
+        """Return the loss of signals `(batch, n_channels, length)`; targets are not looked at."""
+        inputs, training = batch.inputs, self.module.training
+        noise, mask_ratio = (self.input_noise, self.input_mask) if training else (0.0, 0.0)
+        found = self.module(inputs, noise=noise, mask_ratio=mask_ratio)
+        mse = F.mse_loss(found.signals, found.target)
+        error = mse if self.reconstruction == "mse" else F.l1_loss(found.signals, found.target)
+        loss = error + found.commitment
+        n = torch.tensor(float(len(inputs)))
+        sums = {"windows": n, "loss": loss.detach() * n, "mse": mse.detach() * n}
+        if self.reconstruction == "l1":
+            sums["l1"] = error.detach() * n
+        if training:
+            sums["commitment"] = found.commitment.detach() * n
+        with torch.no_grad():
+            counts = [
+                quantizer.counts(codes) for quantizer, codes in zip(self.module.quantizers, found.codes, strict=True)
+            ]
+            sums["batch_perplexity"] = torch.cat([perplexity(count) for count in counts]).mean() * n
+            sums["batch_codes_used"] = torch.cat([codes_used(count) for count in counts]).mean() * n
+            for name, count in zip(_LEVELS[-len(counts) :], counts, strict=True):
+                sums[f"{name}counts"] = count
+        return StepOutput(loss, sums)
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Return everything at one rate but the state spaces; codes move by their averages."""
+        return groups_of("pretext", self.module, self.lr)
+
+    def metrics(self, sums: Sums) -> dict[str, float]:
+        """Return loss, mse, commitment, perplexity and share of codes used: mean over batches, and over all codes at
+        once (mean over codebooks; those of coarse codes apart)."""
+        windows = float(sums["windows"])
+        means = ("loss", "mse", "l1", "commitment", "batch_perplexity", "batch_codes_used")
+        found = {name: float(sums[name]) / windows for name in means if name in sums}
+        for level in _LEVELS:
+            if f"{level}counts" in sums:
+                counts = sums[f"{level}counts"]
+                found[f"{level}perplexity"] = float(perplexity(counts).mean())
+                found[f"{level}codes_used"] = float(codes_used(counts).mean())
+        return found
+
+
+def _code_counts(model: VQVAE, loader: Loader, device: torch.device) -> NDArray[np.float32]:
+    """Return how often each code is used, `(n_codebooks, codebook_size)`."""
+    total = torch.zeros(())
+    with progress("figures", len(loader)) as tick:
+        for step, batch in enumerate(loader.ordered(), 1):
+            found = model(torch.from_numpy(batch.inputs).to(device))
+            total = total + model.quantizer.counts(found.codes[-1]).cpu()
+            tick(step)
+    return total.numpy()
+
+
+def _reconstructions(
+    originals: NDArray[np.float32], outputs: NDArray[np.float32], *, sampling_rate: float, split: str
+) -> "Figure":
+    figure, all_axes = stacked_axes(len(originals), height=1.7)
+    time = np.arange(originals.shape[-1]) / sampling_rate
+    for axes, original, output in zip(all_axes, originals, outputs, strict=True):
+        error = float(np.square(original[0] - output[0]).mean())
+        axes.plot(time, original[0], color="0.55", linewidth=1.4, label="original")
+        axes.plot(time, output[0], color="tab:red", linewidth=0.9, label="reconstruction")
+        axes.set_title(f"MSE {error:.4f}", fontsize=8, loc="right")
+        axes.margins(x=0)
+    all_axes[0].legend(loc="upper left", fontsize=8, ncols=2)
+    all_axes[-1].set_xlabel(f"time in s ({split} windows, first channel)")
+    figure.supylabel("signal as the network sees it")
+    return figure
+
+
+def _code_use(counts: NDArray[np.float32], split: str) -> "Figure":
+    figure, axes = single_axes()
+    for index, row in enumerate(counts):
+        share = np.sort(row / max(row.sum(), 1))[::-1]
+        exponent = float(np.exp(-(share[share > 0] * np.log(share[share > 0])).sum()))
+        label = f"codebook {index}: {np.mean(row > 0):.1%} used, perplexity {exponent:.0f} of {len(row)}"
+        axes.step(np.arange(1, len(row) + 1), share, where="mid", label=label)
+    axes.axhline(1 / counts.shape[1], color="0.6", linestyle=":", label="all alike")
+    axes.set(xlabel=f"codes, the most used first ({split})", ylabel="share of tokens")
+    axes.set_yscale("log")
+    axes.legend(fontsize=8)
+    axes.margins(x=0)
+    return figure
+
+
+def _curves(history: Mapping[str, list[float]]) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    panels = {"mse": "log", "perplexity": "linear", "codes_used": "linear"}
+    for axes, (name, scale) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for column, label in ((name, "training"), (f"val_{name}", "validation")):
+            if column in history:
+                axes.plot(history["epoch"], history[column], label=label)
+        axes.set(title=name.replace("_", " "), xlabel="epoch", yscale=scale)
+        axes.legend(fontsize=8)
+    return figure

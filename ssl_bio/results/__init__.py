@@ -1,0 +1,1 @@
+"""What people read: evaluations, tables, the shared sheet, plots."""

@@ -1,0 +1,1 @@
+"""Run folders, weight files, and the transfer of weights from one network into another."""

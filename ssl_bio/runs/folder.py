@@ -1,0 +1,239 @@
+"""Run folders.
+
+<run>/
+  model.safetensors   weights; the header holds `CheckpointMetadata` as JSON
+  recipe.toml         the resolved recipe
+  run.json            the run's id, by which the sheet knows its rows
+  history.csv         a row an epoch
+  metrics.json        the result; its presence makes the run complete
+  predictions*.npz    after `evaluate`
+  fold0/ fold1/ ...   run folders: the parts of a cross-validation, which has no weights of its own
+  figures/            plots
+  resume/             optimizer and loop state, gone once the run is complete
+
+Beside it `.<run>.lock` says which process is at work in it.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ssl_bio.errors import CheckpointError
+from ssl_bio.runs.checkpoint import (
+    FORMAT_VERSION,
+    MODEL_FILE,
+    Checkpoint,
+    CheckpointMetadata,
+    check_version,
+    load_checkpoint,
+)
+from ssl_bio.runs.files import atomic_write, load_tensors, read_json, save_tensors, write_text
+
+RECIPE_FILE = "recipe.toml"
+RUN_FILE = "run.json"
+HISTORY_FILE = "history.csv"
+METRICS_FILE = "metrics.json"
+RESUME_FOLDER = "resume"
+FIGURES_FOLDER = "figures"
+GRID_FOLDER = "grid"
+_FOLD = re.compile(r"fold\d+")
+
+
+class RunFolder:
+    """One run's folder and the only way its files are written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def check(self, *, kind: str, resume: bool, overwrite: bool) -> None:
+        """Raise CheckpointError when the folder holds something and neither way out was chosen, or holds another kind
+        of run or files that no run has. Touches nothing."""
+        try:
+            entries = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        if not entries:
+            return
+        if not (resume or overwrite):
+            raise CheckpointError(
+                f"{self.path} is not empty: --resume goes on with that run, --overwrite replaces it, "
+                "--out DIR writes elsewhere"
+            )
+        foreign = sorted(name for name in entries if not _is_run_file(name))
+        if foreign or not entries & {RECIPE_FILE, RUN_FILE}:
+            found = ", ".join(foreign[:3]) or "no recipe.toml"
+            raise CheckpointError(
+                f"{self.path} is no run folder ({found}): it is left alone; choose another with --out"
+            )
+        theirs = read_json(self.path / METRICS_FILE).get("kind", kind)
+        if theirs != kind:
+            raise CheckpointError(f"{self.path} holds a {theirs} run, not a {kind} run: choose another with --out")
+
+    @contextmanager
+    def owned(self, *, kind: str, resume: bool, overwrite: bool) -> Iterator[None]:
+        """Make the folder this process's own while the block runs; with `overwrite` it starts empty.
+
+        Raises CheckpointError as `check`, when another process owns it, and when it cannot be written.
+        """
+        self.check(kind=kind, resume=resume, overwrite=overwrite)
+        place = self.path.absolute().parent / f".{self.path.name}.lock"
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(place, timeout=0)
+            lock.acquire()
+        except Timeout as error:
+            owner = read_json(place)
+            whose = f"process {owner['process']} on {owner['host']}" if owner else "another process"
+            raise CheckpointError(
+                f"{self.path}: {whose} is at work in it; wait for it, or choose another with --out"
+            ) from error
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        try:
+            try:
+                place.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
+                if overwrite and self.path.exists():
+                    shutil.rmtree(self.path)
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise CheckpointError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+            if not self.run_id:
+                self.write_json(RUN_FILE, {"run_id": uuid4().hex[:12]})
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def run_id(self) -> str:
+        """Return the id by which the sheet knows the run's rows; empty before the run has begun."""
+        return str(read_json(self.path / RUN_FILE).get("run_id", ""))
+
+    @property
+    def complete(self) -> bool:
+        """Return whether the run reached its end."""
+        return (self.path / METRICS_FILE).is_file() and (self.path / MODEL_FILE).is_file()
+
+    @property
+    def complete_folds(self) -> bool:
+        """Return whether a cross-validation, whose parts are run folders inside this one, reached its end."""
+        return (self.path / METRICS_FILE).is_file() and not (self.path / MODEL_FILE).exists()
+
+    def folds(self) -> list["RunFolder"]:
+        """Return the parts of a cross-validation, in order; none for a single run."""
+        found = [path for path in self.path.glob("fold*") if _FOLD.fullmatch(path.name)]
+        return [RunFolder(path) for path in sorted(found, key=lambda path: int(path.name.removeprefix("fold")))]
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file whole or not at all."""
+        write_text(self.path / name, text)
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON file whole or not at all."""
+        self.write_text(name, json.dumps(value, indent=2) + "\n")
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write `history.csv`: the columns of all rows in order of appearance."""
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        buffer = io.StringIO(newline="")
+        writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
+        self.write_text(HISTORY_FILE, buffer.getvalue())
+
+    def read_history(self) -> dict[str, list[float]]:
+        """Return `history.csv` by column; NaN where a row has none."""
+        with (self.path / HISTORY_FILE).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]} if rows else {}
+
+    def write_figure(self, name: str, draw: Callable[[Path], None]) -> Path:
+        """Have `draw` write `figures/<name>`, whole or not at all."""
+        folder = self.path / FIGURES_FOLDER
+        folder.mkdir(exist_ok=True)
+        with atomic_write(folder / name) as temporary:
+            draw(temporary)
+        return folder / name
+
+    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> Path:
+        """Write an `.npz` without objects, whole or not at all."""
+        with atomic_write(self.path / name) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types keyword arrays loosely
+        return self.path / name
+
+    def finish(self, tensors: Mapping[str, Tensor], metadata: CheckpointMetadata) -> None:
+        """Write weights and result, then drop the resume state: the run is complete."""
+        save_tensors(self.path / MODEL_FILE, tensors, metadata.model_dump(mode="json"))
+        self.finish_folds(metadata)
+        shutil.rmtree(self.path / RESUME_FOLDER, ignore_errors=True)
+
+    def finish_folds(self, metadata: CheckpointMetadata) -> None:
+        """Write the result: of a cross-validation, what its parts gave together."""
+        self.write_json(METRICS_FILE, metadata.model_dump(mode="json", exclude={"recipe"}))
+
+    def save_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write the resume state as one file, so that it is of one epoch."""
+        folder = self.path / RESUME_FOLDER
+        folder.mkdir(exist_ok=True)
+        save_tensors(folder / "state.safetensors", tensors, {"format_version": FORMAT_VERSION, **state})
+
+    def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return the resume state, or None when the run has none yet."""
+        path = self.path / RESUME_FOLDER / "state.safetensors"
+        if not path.exists():
+            return None
+        tensors, state = load_tensors(path)
+        check_version(path, state)
+        return tensors, state
+
+    def load(self) -> Checkpoint:
+        """Return the run's weights and metadata. Raises CheckpointError when they are missing or broken."""
+        return load_checkpoint(self.path / MODEL_FILE)
+
+
+def newest_run(root: Path, *, kind: str, name: str = "", preferred: str = "") -> RunFolder:
+    """Return the complete run of this kind that finished last below `root` (of one recipe name, if given).
+
+    Where some of them lie in a folder that ends in the pattern `preferred`, it is the last of those. Of finetuned
+    runs a cross-validation counts as one run, and those of a grid do not count.
+
+    Raises CheckpointError when there is none.
+    """
+    found: list[tuple[bool, str, Path]] = []
+    for path in (root / name).rglob(METRICS_FILE):
+        result, run = read_json(path), RunFolder(path.parent)
+        is_part = kind == "finetune" and bool(_FOLD.fullmatch(path.parent.name))
+        complete = run.complete or (kind == "finetune" and run.complete_folds)
+        if result.get("kind") == kind and complete and not is_part and not result.get("grid"):
+            fits = bool(preferred) and path.parent.match(f"*{preferred}")
+            found.append((fits, str(result.get("finished_at", "")), path.parent))
+    if not found:
+        below = root / name if name else root
+        raise CheckpointError(
+            f"no complete {kind} run under {below}{os.sep}: run `ssl-bio {kind}` first, or give --checkpoint RUN"
+        )
+    return RunFolder(max(found)[2])
+
+
+def _is_run_file(name: str) -> bool:
+    known = (MODEL_FILE, RECIPE_FILE, RUN_FILE, HISTORY_FILE, METRICS_FILE, RESUME_FOLDER, FIGURES_FOLDER)
+    return (
+        name in known
+        or bool(_FOLD.fullmatch(name))
+        or (name.startswith("predictions") and name.endswith(".npz"))
+        or name.endswith(".tmp")
+        or (name.startswith(".fold") and name.endswith(".lock"))
+    )

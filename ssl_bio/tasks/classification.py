@@ -1,0 +1,115 @@
+"""Classification: one class of several."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ssl_bio.config.tasks import ClassificationConfig, EvaluateConfig
+from ssl_bio.data.store import PreparedDataset, Rows
+from ssl_bio.errors import DataError
+from ssl_bio.metrics import compute
+from ssl_bio.metrics.classification import confusion
+from ssl_bio.results.evaluation import Evaluation, Group, Predictions, Table
+from ssl_bio.tasks.base import LabelledRows
+from ssl_bio.tasks.windows import WindowTarget, WindowTask
+from ssl_bio.training import probe
+
+
+class ClassTarget(WindowTarget):
+    """One class of several: targets are codes `(n,)`, predictions probabilities `(n, n_classes)`."""
+
+    task: Literal["classification"] = "classification"
+
+    def encode(self, targets: Tensor) -> Tensor:
+        """Return codes `(batch,)` as one-hot `(batch, n_classes)`."""
+        return F.one_hot(targets, self.n_outputs).float()
+
+    def loss(self, outputs: Tensor, encoded: Tensor, *, label_smoothing: float = 0.0, mean: bool = True) -> Tensor:
+        """Return the cross entropy of logits."""
+        reduction = "mean" if mean else "none"
+        return F.cross_entropy(outputs, encoded, label_smoothing=label_smoothing, reduction=reduction)
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Return probabilities."""
+        return outputs.double().softmax(dim=1)
+
+
+class Classification(WindowTask[ClassificationConfig, EvaluateConfig, ClassTarget]):
+    """Which class a window is of."""
+
+    Config, EvaluateConfig, Target = ClassificationConfig, EvaluateConfig, ClassTarget
+    leading_metrics: ClassVar = ("Accuracy", "F1_macro", "AUROC")
+    target_kind, predictions_kind, prediction_array = "class", "classes", "probability"
+
+    @property
+    def label_smoothing(self) -> float:
+        """Return the label smoothing of training."""
+        return self.config.label_smoothing
+
+    def target(self, dataset: PreparedDataset, rows: Rows) -> ClassTarget:
+        """Return the classes."""
+        (info,) = self.target_infos(dataset.info)
+        return ClassTarget(names=info.classes)
+
+    def strata(self, dataset: PreparedDataset, rows: Rows, split: str) -> LabelledRows:
+        """Return the classes that a share of the labels must hold: all; of validation those that are there."""
+        codes = self.target_values(dataset)
+        (info,) = self.target_infos(dataset.info)
+        if split != "val":
+            return LabelledRows(codes, info.classes)
+        present = [code for code in range(len(info.classes)) if (codes[rows] == code).any()]
+        recoded = np.searchsorted(present, codes) if present else codes
+        return LabelledRows(recoded, [info.classes[code] for code in present])
+
+    def encoded_targets(self, dataset: PreparedDataset, rows: Rows, target: ClassTarget) -> NDArray[Any]:
+        """Return the codes of rows in the order of the run's classes, matched by name."""
+        (info,) = self.target_infos(dataset.info)
+        codes = self.target_values(dataset)[rows]
+        if info.classes == target.names:
+            return codes
+        return np.asarray(positions_of(info.classes, target.names, dataset.info.name)[codes])
+
+    def solve_head(self, features: NDArray[np.float32], targets: NDArray[Any], target: ClassTarget) -> probe.LinearHead:
+        """Return the head of a ridge or logistic classifier."""
+        if self.config.probe == "ridge":
+            return probe.ridge_classifier(features, targets, self.config.probe_alpha)
+        return probe.logistic_classifier(features, targets, self.config.probe_c)
+
+    def score(self, target: ClassTarget, predictions: Predictions) -> Evaluation:
+        """Return the classification metrics."""
+        targets, probabilities = predictions.arrays["target"], predictions.arrays["probability"]
+        found = compute("classes", targets, probabilities)
+        return Evaluation(
+            n=len(targets),
+            loss=float(predictions.arrays["loss"].mean()),
+            metrics=found,
+            groups=[Group("", found)],
+            predictions=predictions,
+        )
+
+    def tables(self, target: ClassTarget, evaluations: Sequence[Evaluation]) -> list[Table]:
+        """Return the confusion of classes of a single evaluation."""
+        if len(evaluations) != 1:
+            return []
+        arrays = evaluations[0].predictions.arrays
+        counts = confusion(arrays["target"], arrays["probability"])
+        rows = [[name, *(str(count) for count in row)] for name, row in zip(target.names, counts, strict=True)]
+        return [Table("true class (rows) against predicted", ["", *target.names], rows)]
+
+
+def positions_of(theirs: Sequence[str], ours: Sequence[str], dataset: str) -> NDArray[np.int64]:
+    """Return where another dataset's classes or labels stand among this run's.
+
+    Raises DataError for one that the run does not know.
+    """
+    unknown = [label for label in theirs if label not in ours]
+    if unknown:
+        raise DataError(
+            f"dataset {dataset} has labels that this run does not know: {', '.join(unknown)}; "
+            f"it knows {', '.join(ours)}"
+        )
+    return np.array([ours.index(label) for label in theirs])

@@ -1,0 +1,34 @@
+"""A recipe's `[data]` section as a dataset: opened, its channels chosen, cut into parts for cross-validation."""
+
+from ssl_bio.config import DataConfig
+from ssl_bio.data.catalog import open_dataset
+from ssl_bio.data.store import PreparedDataset, ReadOptions
+
+
+def read_options(config: DataConfig) -> ReadOptions:
+    """Return what a recipe says of how recordings become windows."""
+    return ReadOptions(
+        sampling_rate=config.sampling_rate,
+        window=config.window,
+        stride=config.stride,
+        highpass=config.highpass,
+        standardize=config.standardize,
+        padding=config.padding,
+        context=config.context,
+        derive=config.derive,
+    )
+
+
+def open_recipe_dataset(config: DataConfig) -> PreparedDataset:
+    """Open a recipe's dataset: the embedded ones are made, a published one is downloaded and prepared when absent.
+
+    Raises DataError when it can be neither found nor had.
+    """
+    data = open_dataset(
+        name=config.dataset,
+        root=config.root,
+        options=read_options(config),
+        channels=config.channels,
+        synthetic=config.synthetic.model_dump(),
+    )
+    return data.with_folds(config.split_scheme, config.folds, config.fold) if config.folds else data

@@ -1,0 +1,1 @@
+"""Training: the loop, its objective, the optimiser, probes and the runtime."""

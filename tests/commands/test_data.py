@@ -1,0 +1,80 @@
+"""`ssl-bio data`: what is listed, prepared with the windows of a recipe, and found changed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssl_bio.commands.data import check_data, list_data, prepare_data
+from ssl_bio.data import catalog
+from ssl_bio.errors import DataError, RecipeError
+from tests.data.plugins import installed
+from tests.data.test_catalog import write_toy
+
+SMALL = {"n_subjects": 6, "windows_per_subject": 4, "seed": 1}
+
+
+def prepare(folder: Path, *, name: str = "toy", recipe_name: str = "", overrides: tuple[str, ...] = ()) -> Path:
+    origin = str(folder)
+    data = prepare_data(
+        name=name, origin=origin, root="", recipe_name=recipe_name, overrides=overrides, max_skipped=0.05
+    )
+    return data.folder
+
+
+def test_what_there_is_and_what_is_prepared(capsys: pytest.CaptureFixture[str]) -> None:
+    data = catalog.open_dataset(name="synthetic", synthetic=SMALL)
+    with installed(broken="tests.data.nothing:DATASET", toy="tests.data.toy:DATASET"):
+        list_data("")
+    said = capsys.readouterr().out
+    for part in ("synthetic-6x4-seed1-v2", data.info.fingerprint, "24 x 2 x 500", "ptbxl", "Toy recordings"):
+        assert part in said
+    assert "cannot be imported" in " ".join(said.replace("│", " ").split())
+
+
+def test_a_broken_prepared_dataset_does_not_hide_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    data = catalog.open_dataset(name="synthetic", synthetic=SMALL)
+    (data.folder / "signals.npy").unlink()
+    catalog.open_dataset(name="two-peaks")
+    list_data("")
+    said = capsys.readouterr().out
+    assert "broken" in said
+    assert "24 x 1 x 2400" in said
+
+
+def test_windows_follow_the_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = write_toy(tmp_path / "files")
+    Path("toy.toml").write_text('[data]\ndataset = "toy"\nstride = 1.0\n')
+    with installed(toy="tests.data.toy:DATASET"):
+        assert prepare(files).name == "toy"
+        assert prepare(files, recipe_name="toy.toml").name == "toy-step1"
+        assert prepare(files, overrides=("data.window=4",)).name == "toy-s4"
+        with pytest.raises(RecipeError, match=r"toy\.toml is about dataset toy, not har"):
+            prepare(files, name="har", recipe_name="toy.toml")
+    said = capsys.readouterr().out
+    assert "45 windows of 1 channels (x) x 20 samples at 10 Hz, 5 people" in said
+    assert "split scheme subject" in said
+
+
+def test_a_changed_dataset_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    data = catalog.open_dataset(name="synthetic", synthetic=SMALL)
+    check_data(data.folder.name, "")
+    assert f"whole: fingerprint {data.info.fingerprint}" in capsys.readouterr().out
+    signals = np.load(data.folder / "signals.npy", mmap_mode="r+")
+    signals[3, 0, 7] += 1
+    signals.flush()
+    with pytest.raises(DataError, match="changed since it was prepared"):
+        check_data(data.folder.name, "")
+    with pytest.raises(DataError, match="nothing is not prepared in"):
+        check_data("nothing", "")
+
+
+def test_a_list_needs_neither_torch_nor_pandas() -> None:
+    code = (
+        "import sys; from ssl_bio.commands.data import list_data; list_data(''); "
+        "print([name for name in ('torch', 'pandas', 'scipy', 'wfdb') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
