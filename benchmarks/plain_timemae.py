@@ -1,4 +1,4 @@
-"""TimeMAE written plainly from torch's own parts: the yardstick that `pretrain_step.py` measures against."""
+"""TimeMAE written plainly from torch's own parts: the baseline that `pretrain_step.py` measures against."""
 
 import copy
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class PlainLayer(nn.Module):
 
 
 class PlainTimeMAE(nn.Module):
-    """The same network and objective as `ssl_bio.models.timemae`, without its care for speed."""
+    """The same network and objective as `ssl_bio.models.timemae`, without its optimisations."""
 
     def __init__(self, n_channels: int = 9, length: int = 128, d_model: int = 64, wave_length: int = 8) -> None:
         super().__init__()
@@ -57,12 +57,12 @@ class PlainTimeMAE(nn.Module):
             for layer in self.target:
                 wanted = layer(wanted)
             codewords = F.gumbel_softmax(self.codebook(tokens[:, hidden]), hard=True).argmax(-1)
-        guess = (self.mask_token + self.position.weight)[hidden].expand(len(x), -1, -1)
+        predicted = (self.mask_token + self.position.weight)[hidden].expand(len(x), -1, -1)
         for layer in self.decoder:
-            guess = layer(guess, encoded)
-        scores = self.codebook(guess)
+            predicted = layer(predicted, encoded)
+        scores = self.codebook(predicted)
         ce = F.cross_entropy(scores.flatten(0, 1), codewords.flatten(), label_smoothing=0.2)
-        return 5 * F.mse_loss(guess, wanted) + ce
+        return 5 * F.mse_loss(predicted, wanted) + ce
 
 
 def stepper(signals: Tensor) -> Callable[[], None]:

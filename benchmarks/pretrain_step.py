@@ -7,19 +7,25 @@ import torch
 
 from benchmarks import plain_timemae
 from benchmarks.timing import Step, race
-from ssl_bio import build, optim, recipe, resolve, runtime
-from ssl_bio.schema import Recipe
-from ssl_bio.terminal import note, table
+from ssl_bio.config import Recipe
+from ssl_bio.config.load import load_recipe
+from ssl_bio.config.resolve import resolve
+from ssl_bio.console import note, table
+from ssl_bio.pretexts.base import load_pretext
+from ssl_bio.runs.inputs import InputSpec
+from ssl_bio.tasks.load import recipe_backbone
+from ssl_bio.training import optim, runtime
+from ssl_bio.training.objective import TensorBatch
 
 N_WINDOWS = 7428  # unlabelled training windows of HAR, rebuilt
 
 
 def main() -> None:
     """Measure and print."""
-    plan = resolve.resolve([recipe.load("har.toml")]).recipe
+    recipe = resolve([load_recipe("har.toml")]).recipe
     torch.manual_seed(0)
-    signals = torch.randn(plan.pretrain.batch_size, 9, 128)
-    candidates = {"plain rewrite": plain_timemae.stepper(signals), "ssl-bio": _ours(plan, signals)}
+    signals = torch.randn(recipe.pretrain.batch_size, 9, 128)
+    candidates = {"plain rewrite": plain_timemae.stepper(signals), "ssl-bio": _ours(recipe, signals)}
     times = race(candidates)
     plain = times["plain rewrite"]
     n_steps = -(-N_WINDOWS // len(signals))
@@ -28,21 +34,24 @@ def main() -> None:
     table("a pretraining step", ["", "ms a step", "s an epoch", "speed"], rows)
 
 
-def _ours(plan: Recipe, signals: torch.Tensor) -> Step:
-    task = build.pretext_task(plan, build.backbone(plan, 9, 128))
-    task.model.train()
-    optimizer = optim.optimizer(plan.pretrain.optimizer, task.parameter_groups(), plan.pretrain.weight_decay)
+def _ours(recipe: Recipe, signals: torch.Tensor) -> Step:
+    channels = tuple(f"channel {index}" for index in range(9))
+    spec = InputSpec(channels=channels, sampling_rate=50, length=128, window=128)
+    objective = load_pretext(recipe).build(recipe_backbone(recipe, spec), spec)
+    objective.module.train()
+    settings = recipe.pretrain
+    optimizer = optim.optimizer(settings.optimizer, objective.parameter_groups(), settings.weight_decay)
     count = 0
 
     def step() -> None:
         nonlocal count
         count += 1
         runtime.seed_torch(0, "step", 0, count)
-        result = task.step(signals, None)
+        output = objective.step(TensorBatch(signals))
         optimizer.zero_grad()
-        result.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        output.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
-        task.after_step()
+        objective.after_step()
 
     return step
 

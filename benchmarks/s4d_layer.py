@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.timing import Step, race
-from ssl_bio.models.s4d import S4D
-from ssl_bio.terminal import note, table
+from ssl_bio.console import note, table
+from ssl_bio.models.s4d import S4D, S4DKernel
 
 LENGTH, N_CHANNELS, D_STATE, BATCH = 4096, 128, 64, 4
 
@@ -20,11 +20,11 @@ class PlainS4D(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        like = S4D(N_CHANNELS, D_STATE)
-        self.kernel, self.skip = like.kernels[0], like.skip
+        self.kernel = S4DKernel(n_channels=N_CHANNELS, d_state=D_STATE)
+        self.skip = nn.Parameter(torch.randn(N_CHANNELS))
 
     def forward(self, u: Tensor) -> Tensor:
-        log_a, cb = self.kernel.discretise()  # type: ignore[operator]  # a module's method
+        log_a, cb = self.kernel.discretise()
         powers = torch.exp(log_a[..., None] * torch.arange(u.shape[-1]))
         kernel = 2 * torch.einsum("hn,hnl->hl", cb, powers).real
         size = 2 * u.shape[-1]
@@ -46,7 +46,11 @@ class Recurrent(nn.Module):
 def main() -> None:
     """Measure and print."""
     torch.manual_seed(0)
-    modules = {"torch.nn.LSTM": Recurrent(), "plain FFT rewrite": PlainS4D(), "ssl-bio S4D": S4D(N_CHANNELS, D_STATE)}
+    modules = {
+        "torch.nn.LSTM": Recurrent(),
+        "plain FFT rewrite": PlainS4D(),
+        "ssl-bio S4D": S4D(n_channels=N_CHANNELS, d_state=D_STATE),
+    }
     times = race({name: _stepper(module) for name, module in modules.items()}, n_blocks=3, steps_in_block=2)
     slowest = times["torch.nn.LSTM"]
     note(

@@ -3,6 +3,7 @@
 import io
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -106,3 +107,9 @@ def refused(*arguments: str) -> str:
     assert done.err.startswith("error: ")
     assert done.err.count("\n") == 1, done.err
     return done.err
+
+
+def only_run(pattern: str) -> Path:
+    """Return the one run folder below `checkpoints/` whose path matches."""
+    (found,) = Path("checkpoints").glob(pattern)
+    return found

@@ -81,8 +81,8 @@ def compose(values: Values, *, source: str, origins: Mapping[str, str] | None = 
     """
     try:
         classes = section_classes(values)
-    except RecipeError as error:
-        raise RecipeError(f"{source}: {error}") from error
+    except RecipeError as error:  # whose message begins with the key
+        raise RecipeError(f"{_origin(str(error).partition(':')[0], origins or {}, source)}: {error}") from error
     problems: list[tuple[str, str]] = []  # (key, what is wrong)
     sections: dict[str, Section] = {}
     for name, section in classes.items():
@@ -143,15 +143,15 @@ def _suggestion(location: list[str], section: type[Section], values: Values) -> 
         if path.rpartition(".")[0] == parent
     ]
     siblings += [*section_classes(values)] if not parent else []
-    near = difflib.get_close_matches(name, siblings, n=1)
-    if near:
-        return f" (did you mean {parent}{'.' if parent else ''}{near[0]}?)"
     if location[0] in UNIONS and len(location) == 2:
         registry = UNIONS[location[0]]
         kinds = [kind for kind in registry.builtin if name in registry.config(kind).model_fields]
         if kinds:
             what = f"{location[0]}.{registry.discriminator}"
             return f" (a key of {what} {' and '.join(kinds)}, not of {kind_of(values, location[0])})"
+    near = difflib.get_close_matches(name, siblings, n=1)
+    if near:
+        return f" (did you mean {parent}{'.' if parent else ''}{near[0]}?)"
     elsewhere = [path for path in _all_paths(values) if path.rpartition(".")[2] == name]
     return f" (did you mean {elsewhere[0]}?)" if elsewhere else f" (valid here: {', '.join(sorted(siblings))})"
 
@@ -176,7 +176,7 @@ def fields_of(section: type[Section], prefix: str = "") -> Iterator[KeyInfo]:
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         yield KeyInfo(
             path=f"{prefix}{name}",
-            annotation=info.annotation,
+            annotation=Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation,
             default=info.get_default(call_default_factory=False),
             description=info.description or "",
             unit=str(extra.get("unit", "")),

@@ -53,7 +53,7 @@ class Registry:
 
     def check(self, name: str) -> None:
         """Raise RecipeError with the nearest valid name unless there is one of this name."""
-        if name in self.builtin or name in self.plugins:
+        if name in self.plugins or name in self.builtin:
             return
         near = difflib.get_close_matches(name, self.names(), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""

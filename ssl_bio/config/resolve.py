@@ -6,9 +6,12 @@ The result is a complete, frozen recipe and the origin of every value that is no
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter, ValidationError
+
 from ssl_bio.config.load import COMMAND_LINE, ConfigLayer, put
 from ssl_bio.config.recipe import (
     UNIONS,
+    KeyInfo,
     Recipe,
     chosen_values,
     compose,
@@ -95,18 +98,23 @@ def _without_keys_of_other_kinds(
         table = merged.get(section)
         if old[section] is new[section] or not isinstance(table, Mapping):
             continue
-        shared = {info.path: repr(info.annotation) for info in fields_of(old[section])}
-        kept = {
-            info.path
-            for info in fields_of(new[section])
-            if shared.get(info.path) == repr(info.annotation) or f"{section}.{info.path}" in written
-        }
+        shared = {info.path for info in fields_of(old[section])}
+        fields = {info.path: info for info in fields_of(new[section]) if info.path in shared}
         chosen: dict[str, Any] = {}
         for path, value in flatten(table).items():
-            if path in kept or f"{section}.{path}" in written:
+            if f"{section}.{path}" in written or (path in fields and _takes(fields[path], value)):
                 put(chosen, path, value)
         result[section] = chosen
     return result
+
+
+def _takes(info: KeyInfo, value: object) -> bool:
+    """Return whether a key can have a value."""
+    try:
+        TypeAdapter(info.annotation).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return True
 
 
 def from_checkpoint(stored: Mapping[str, Any], above: Sequence[ConfigLayer] = ()) -> ConfigLayer:

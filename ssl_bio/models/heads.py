@@ -66,7 +66,7 @@ class Predictor(nn.Module):
     `layers="last"` pools the backbone's tokens, "all" those of every depth, each in `pool_segments` equal parts of the
     window one after the other. Pooled features are standardised by `feature_mean` and `feature_std`, which are 0 and 1
     until a probe sets them. The head is "linear", or "mlp": Linear-GELU-Linear with `head_width` units (0: as many as
-    features). `unit`, for values, puts the target's unit back. `window`: the most samples to be shown at once (0: any
+    features). `unit`, for values, puts the target's unit back. `window`: the most samples that it takes at once (0: any
     number).
 
     Raises ValueError for an unknown head or pooling.

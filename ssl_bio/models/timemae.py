@@ -132,8 +132,7 @@ class TimeMAEBackbone(Backbone):
 
     def stages(self) -> list[nn.Module]:
         """Return the first convolution and the positions, then the stages of the stem and the encoder's layers."""
-        stem = list(self.stem.stages) if isinstance(self.stem, ConvStem) else []
-        return split_stages(self, [*stem, *self.encoder.layers])
+        return split_stages(self, [*self.stem.stages, *self.encoder.layers])
 
     def _is_masked(self, positions: Tensor) -> Tensor:
         """Return `(batch, n_tokens)` of booleans for masked positions `(batch, n)`."""
@@ -149,6 +148,7 @@ class PatchStem(nn.Module):
     """One linear map of each patch of `wave_length` samples."""
 
     overlaps = False  # a token sees none of its neighbours' samples
+    stages: tuple[nn.Module, ...] = ()  # behind the first convolution
 
     def __init__(self, *, n_channels: int, d_model: int, wave_length: int) -> None:
         super().__init__()

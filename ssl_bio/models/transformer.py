@@ -39,34 +39,30 @@ class FullAttention(nn.Module):
 class KVCache:
     """Keys and values of the last samples of a series, for `SlidingWindowAttention`; it changes in place.
 
-    `position`: that of the next sample. `keys` and `values` are ring buffers `(batch, n_heads, time_steps, d_head)`,
-    in which the sample at position p has slot p modulo `time_steps`; empty before the first sample.
+    `position`: that of the next sample; `n_samples`: how many there were. `keys` and `values` are ring buffers
+    `(batch, n_heads, time_steps, d_head)`, in which sample i, counted from 0, has slot i modulo `time_steps`; empty
+    before the first sample.
     """
 
     position: int = 0
+    n_samples: int = 0
     keys: Tensor = field(default_factory=lambda: torch.empty(0))
     values: Tensor = field(default_factory=lambda: torch.empty(0))
-
-    @property
-    def is_empty(self) -> bool:
-        """Return whether there is no sample yet."""
-        return not self.keys.numel()
 
     def fill(self, *, keys: Tensor, values: Tensor, time_steps: int) -> None:
         """Keep the last `time_steps` of keys and values `(batch, n_heads, n, d_head)`, the first samples there are."""
         batch, heads, n, width = keys.shape
         self.keys, self.values = (part.new_zeros(batch, heads, time_steps, width) for part in (keys, values))
         kept = min(n, time_steps)
-        end = self.position + n
-        slots = torch.arange(end - kept, end, device=keys.device) % time_steps
+        slots = torch.arange(n - kept, n, device=keys.device) % time_steps
         self.keys[:, :, slots], self.values[:, :, slots] = keys[:, :, -kept:], values[:, :, -kept:]
-        self.position = end
+        self.position, self.n_samples = self.position + n, n
 
     def append(self, *, keys: Tensor, values: Tensor) -> None:
-        """Put the keys and values `(batch, n_heads, 1, d_head)` of one more sample in place of the oldest ones."""
-        slot = self.position % self.keys.shape[2]
+        """Add keys and values `(batch, n_heads, 1, d_head)` of one more sample, in place of the oldest if it is full."""
+        slot = self.n_samples % self.keys.shape[2]
         self.keys[:, :, slot], self.values[:, :, slot] = keys[:, :, 0], values[:, :, 0]
-        self.position += 1
+        self.position, self.n_samples = self.position + 1, self.n_samples + 1
 
 
 class SlidingWindowAttention(nn.Module):
@@ -108,14 +104,14 @@ class SlidingWindowAttention(nn.Module):
         """
         start = 0 if cache is None else cache.position
         q, k, v = self._project(tokens, start)
-        if cache is None or cache.is_empty:
+        if cache is None or not cache.n_samples:
             mask = self._mask(tokens) if self.causal else None
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
             if cache is not None:
                 cache.fill(keys=k.detach(), values=v.detach(), time_steps=self.time_steps)
         else:
             cache.append(keys=k, values=v)
-            known = min(cache.position, self.time_steps)
+            known = min(cache.n_samples, self.time_steps)
             y = F.scaled_dot_product_attention(q, cache.keys[:, :, :known], cache.values[:, :, :known])
         output: Tensor = self.out(join_heads(y))
         return output

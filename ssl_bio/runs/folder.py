@@ -106,13 +106,14 @@ class RunFolder:
         try:
             try:
                 place.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
+                run_id = self.run_id or uuid4().hex[:12]  # a run that is replaced replaces its rows
                 if overwrite and self.path.exists():
                     shutil.rmtree(self.path)
                 self.path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise CheckpointError(f"{self.path}: cannot be written: {error.strerror or error}") from error
             if not self.run_id:
-                self.write_json(RUN_FILE, {"run_id": uuid4().hex[:12]})
+                self.write_json(RUN_FILE, {"run_id": run_id})
             yield
         finally:
             lock.release()

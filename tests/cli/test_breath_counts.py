@@ -27,4 +27,6 @@ def test_counts_around_every_token_are_learnt_and_evaluated(tmp_path: Path) -> N
     assert "no token stands in the middle" in refused(
         "finetune", *recipe, "--set", "model.wave_length=16", "--out", "other"
     )
-    assert "asks each token alone" in refused("finetune", *recipe, "--set", "finetune.pool_segments=2", "--out", "other")
+    assert "asks each token alone" in refused(
+        "finetune", *recipe, "--set", "finetune.pool_segments=2", "--out", "other"
+    )

@@ -143,7 +143,9 @@ def test_checkpoint_of_each_seed(tiny: str) -> None:
         succeed("pretrain", "--recipe", tiny, "--seed", seed)
     succeed("finetune", "--checkpoint", "checkpoints/tiny/pretrain-seed{seed}", "--seeds", "0,1")
     for seed in ("0", "1"):
-        assert load_checkpoint(Path(f"checkpoints/tiny/finetune-linear-probe-seed{seed}")).metadata.origin.endswith(f"seed{seed}")
+        assert load_checkpoint(Path(f"checkpoints/tiny/finetune-linear-probe-seed{seed}")).metadata.origin.endswith(
+            f"seed{seed}"
+        )
 
 
 def test_scratch_and_random_frozen_need_no_checkpoint(tiny: str) -> None:

@@ -11,9 +11,10 @@ import pytest
 from ssl_bio.results import sheet
 from ssl_bio.runs.checkpoint import load_checkpoint
 from ssl_bio.runs.files import read_json
-from tests.command_line import TINY, refused, run, succeed
+from tests.command_line import TINY, only_run, refused, run, succeed
 
 SHEET = Path("results.csv")
+HEART_RATE = ("--set", "finetune.task=regression", "--set", "data.target=heart_rate")
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +28,8 @@ def pretrained(tiny: str) -> str:
     return succeed("pretrain", "--recipe", tiny)
 
 
-def predictions(folder: str) -> dict[str, np.ndarray]:
-    with np.load(Path(folder) / "predictions.npz", allow_pickle=False) as file:
+def predictions(folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / "predictions.npz", allow_pickle=False) as file:
         return dict(file)
 
 
@@ -40,7 +41,7 @@ def test_heart_rate(pretrained: str, options: list[str]) -> None:
     (row,) = sheet.read(SHEET)
     assert row["task_name"] == "synthetic_heart_rate"
     assert row["Accuracy"] == row["AUROC"] == ""
-    found = predictions(f"checkpoints/tiny/finetune-{options[1]}-seed0")
+    found = predictions(only_run(f"tiny/finetune-{options[1]}-*"))
     assert np.abs(found["value"] - found["target"]).mean() == pytest.approx(float(row["MAE"]), abs=1e-3)
     assert float(row["MAE_constant"]) > 0
     assert row["loss"] == ("l1" if "l1" in options else "mse")
@@ -48,23 +49,38 @@ def test_heart_rate(pretrained: str, options: list[str]) -> None:
 
 
 def test_two_values_are_two_rows(pretrained: str) -> None:
-    target = ["--set", "finetune.task=regression", "--set", "data.target=heart_rate+respiration_rate", "--set", "task_name=rates"]
+    target = [
+        "--set",
+        "finetune.task=regression",
+        "--set",
+        "data.target=heart_rate+respiration_rate",
+        "--set",
+        "task_name=rates",
+    ]
     succeed("finetune", "--mode", "full", "--loss", "bins", *target)
     assert [row["task_name"] for row in sheet.read(SHEET)] == ["rates_heart_rate", "rates_respiration_rate"]
     said = succeed("evaluate")
     assert "value by value" in said
     assert "respiration_rate (breaths/min)" in said
     first, second = (float(row["MAE"]) for row in sheet.read(SHEET)[-2:])
-    whole = read_json(Path("checkpoints/tiny/finetune-full-seed0/metrics.json"))["metrics"]["MAE"]
+    whole = read_json(only_run("tiny/finetune-full-*") / "metrics.json")["metrics"]["MAE"]
     assert whole == pytest.approx((first + second) / 2, abs=1e-3)
 
 
 @pytest.mark.parametrize("probe", ["logistic", "gradient"])
 def test_labels(pretrained: str, probe: str) -> None:
-    succeed("finetune", "--set", "finetune.task=multilabel", "--set", "data.target=findings", "--set", f"finetune.probe={probe}")
+    succeed(
+        "finetune",
+        "--set",
+        "finetune.task=multilabel",
+        "--set",
+        "data.target=findings",
+        "--set",
+        f"finetune.probe={probe}",
+    )
     (row,) = sheet.read(SHEET)
     assert row["BalancedAccuracy"] == row["CohenKappa"] == row["MAE"] == ""
-    found = predictions("checkpoints/tiny/finetune-linear-probe-seed0")
+    found = predictions(only_run("tiny/finetune-linear-probe-*"))
     assert ((found["probability"] >= 0.5) == found["target"]).mean() == pytest.approx(float(row["Accuracy"]), abs=1e-4)
     said = succeed("evaluate")
     assert "label by label" in said
@@ -83,14 +99,14 @@ def test_the_labs_own_sheet_receives_our_rows(pretrained: str) -> None:
 
 def test_cross_validation_tests_everybody_once(tiny: str) -> None:
     succeed("pretrain", "--recipe", tiny, "--folds", "3")
-    home = Path("checkpoints/tiny/finetune-linear-probe-folds3-seed0")
+    home = Path("checkpoints/tiny/finetune-linear-probe-task=regression,target=heart_rate-folds3-seed0")
     command = ["finetune", "--folds", "3", "--set", "finetune.task=regression", "--set", "data.target=heart_rate"]
     said = succeed(*command)
     assert "may have seen" not in said, "each part starts from the pretraining of its own part"
     assert "test of 3 folds" in said
     (row,) = sheet.read(SHEET)
-    assert (row["split"], row["validation"], row["n_test"]) == ("test of 3 folds", "subject, 3 folds", "60")
-    parts = [predictions(str(home / f"fold{fold}")) for fold in range(3)]
+    assert (row["split"], row["split_scheme"], row["n_test"]) == ("test of 3 folds", "subject, 3 folds", "60")
+    parts = [predictions(home / f"fold{fold}") for fold in range(3)]
     rows = np.concatenate([part["row"] for part in parts])
     assert len(set(rows.tolist())) == 60
     errors = np.concatenate([np.abs(part["value"] - part["target"]) for part in parts])
@@ -102,7 +118,8 @@ def test_cross_validation_tests_everybody_once(tiny: str) -> None:
     succeed(*command, "--resume")
     assert len(sheet.read(SHEET)) == 1, "a complete cross-validation adds no second row"
     succeed(*command, "--overwrite")
-    assert sheet.read(SHEET)[1]["MAE"] == row["MAE"]
+    (row_again,) = sheet.read(SHEET)
+    assert row_again["MAE"] == row["MAE"]
     (home / "metrics.json").unlink()
     (home / "fold2" / "metrics.json").unlink()
     succeed(*command, "--resume")
@@ -114,39 +131,55 @@ def test_cross_validation_tests_everybody_once(tiny: str) -> None:
 def test_one_part_alone_and_a_pretraining_that_saw_its_people(pretrained: str) -> None:
     said = succeed("finetune", "--folds", "3", "--set", "data.fold=1")
     assert "it may have seen signals (no labels) of the test people" in said
-    assert load_checkpoint(Path("checkpoints/tiny/finetune-linear-probe-folds3-seed0-fold1")).metadata.recipe["data"]["fold"] == 1
+    assert (
+        load_checkpoint(Path("checkpoints/tiny/finetune-linear-probe-folds3-seed0-fold1")).metadata.recipe["data"][
+            "fold"
+        ]
+        == 1
+    )
     assert "not from 0 to 2" in refused("finetune", "--folds", "3", "--set", "data.fold=3")
     assert "do not make 10 parts" in refused("finetune", "--folds", "10")
 
 
 def test_crops_in_training_and_their_mean_in_evaluation(tiny: str) -> None:
     crop = ["--set", "model.window=4", "--set", "finetune.augment=['stretch:0.5', 'jitter']"]
-    said = succeed("finetune", "--recipe", tiny, "--mode", "scratch", "--set", "finetune.task=regression", "--set", "data.target=heart_rate", *crop)
-    assert "the network sees 200 of 500 samples: drawn in training, averaged in evaluation" in said
+    said = succeed(
+        "finetune",
+        "--recipe",
+        tiny,
+        "--mode",
+        "scratch",
+        "--set",
+        "finetune.task=regression",
+        "--set",
+        "data.target=heart_rate",
+        *crop,
+    )
+    assert "the network sees 200 of 500 samples at once" in said
     row = sheet.read(SHEET)[0]
     succeed("evaluate")
-    assert sheet.read(SHEET)[1]["MAE"] == row["MAE"]
+    assert sheet.read(SHEET)[0]["MAE"] == row["MAE"]
 
 
 def test_a_backbone_of_short_windows_goes_on_to_long_ones(tiny: str) -> None:
     succeed("pretrain", "--recipe", tiny, "--set", "model.window=4")
-    assert load_checkpoint(Path("checkpoints/tiny/pretrain-seed0")).metadata.window == 200
+    assert load_checkpoint(only_run("tiny/pretrain-*")).metadata.window == 200
     said = succeed("finetune", "--mode", "full", "--set", "finetune.layer_decay=0.5")
-    assert "the network sees 200 of 500 samples" in said
-    with Path("checkpoints/tiny/finetune-full-seed0/history.csv").open(newline="") as file:
+    assert "the network sees 200 of 500 samples at once" in said
+    with (only_run("tiny/finetune-full-*") / "history.csv").open(newline="") as file:
         rates = next(csv.DictReader(file))
     assert float(rates["lr_backbone_0"]) == pytest.approx(2 * float(rates["lr_backbone_1"]))
 
 
 def test_stages_join_one_after_the_other(pretrained: str) -> None:
     succeed("finetune", "--mode", "full", "--set", "finetune.unfreeze_epochs=1", "--set", "finetune.epochs=3")
-    with Path("checkpoints/tiny/finetune-full-seed0/history.csv").open(newline="") as file:
+    with (only_run("tiny/finetune-full-*") / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["lr_backbone_0"]) > 0 for row in rows] == [False, True, True]
     assert [float(row["lr_backbone_1"]) > 0 for row in rows] == [False, False, True]
     assert not any(float(row["lr_backbone_2"]) for row in rows)
     theirs = load_checkpoint(Path("checkpoints/tiny/pretrain-seed0")).tensors
-    mine = load_checkpoint(Path("checkpoints/tiny/finetune-full-seed0")).tensors
+    mine = load_checkpoint(only_run("tiny/finetune-full-*")).tensors
     assert (mine["backbone.stem.project.weight"] == theirs["backbone.stem.project.weight"]).all()
     assert (mine["backbone.encoder.blocks.1.up.weight"] != theirs["backbone.encoder.blocks.1.up.weight"]).any()
 
@@ -154,16 +187,20 @@ def test_stages_join_one_after_the_other(pretrained: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--loss", "mse"], "does not go with the classes"),
-        (["--set", "finetune.monitor=MAE"], "is no figure of 'rhythm'"),
-        (["--set", "finetune.task=regression", "--set", "data.target=heart_rate", "--set", "finetune.monitor=Accuracy"], "choose loss, MAE, R2, RMSE"),
+        (["--mode", "full", "--loss", "mse"], "finetune.loss must be 'cross-entropy'"),
+        (["--mode", "full", "--set", "finetune.monitor=MAE"], "is no metric of task 'classification'"),
+        (["--mode", "full", *HEART_RATE, "--set", "finetune.monitor=Accuracy"], "choose loss, MAE, R2, RMSE"),
         (["--set", "finetune.pooling=['attention']"], "has weights to learn"),
         (["--set", "finetune.head=mlp"], "cannot be solved for"),
-        (["--set", "finetune.task=regression", "--set", "data.target=heart_rate", "--loss", "bins"], "cannot be solved for"),
-        (["--set", "evaluate.tta_rates=[0.9, 1.1]"], "evaluate.tta_rates is for rates"),
+        ([*HEART_RATE, "--loss", "bins"], "cannot be solved for"),
+        (["--set", "evaluate.tta_rates=[0.9, 1.1]"], "unknown key evaluate.tta_rates (valid here: batch_size"),
         (["--set", "finetune.augment=['tempo']"], "finetune.augment"),
-        (["--set", "finetune.class_balance=1", "--set", "finetune.task=regression", "--set", "data.target=heart_rate"], "set finetune.balance_by"),
-        (["--set", "finetune.dense=true", "--set", "finetune.task=regression", "--set", "data.target=heart_rate"], "finetune.dense learns counts of events"),
+        (["--mode", "full", "--set", "finetune.class_balance=1", *HEART_RATE], "set finetune.balance_by"),
+        (["--mode", "full", "--set", "finetune.dense=true", *HEART_RATE], "leave out layers, pool_segments and mixup"),
+        (
+            ["--set", "finetune.augment=['stretch']", "--set", "finetune.dense=true"],
+            "a key of finetune.task regression",
+        ),
     ],
 )
 def test_what_does_not_go_together(pretrained: str, options: list[str], message: str) -> None:
@@ -173,20 +210,20 @@ def test_what_does_not_go_together(pretrained: str, options: list[str], message:
 
 
 def test_an_interrupted_cross_validation_goes_on(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ssl_bio import judging
+    from ssl_bio.tasks.classification import Classification
 
-    judge, calls = judging.judge, 0
+    evaluate, calls = Classification.evaluate, 0
 
     def pull_the_plug(*arguments: object, **named: object) -> object:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise KeyboardInterrupt
-        return judge(*arguments, **named)  # type: ignore[arg-type]  # passed through
+        return evaluate(*arguments, **named)  # type: ignore[arg-type]  # passed through
 
     command = ["finetune", "--recipe", tiny, "--mode", "scratch", "--folds", "3", "--out", "run"]
     with monkeypatch.context() as patched:
-        patched.setattr(judging, "judge", pull_the_plug)
+        patched.setattr(Classification, "evaluate", pull_the_plug)
         assert run(*command).code == 130
     assert not SHEET.exists()
     succeed(*command, "--resume")
@@ -196,14 +233,14 @@ def test_an_interrupted_cross_validation_goes_on(tiny: str, monkeypatch: pytest.
 
 
 def test_an_interrupted_conversion_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ssl_bio.data import journal
-    from tests.data.test_physionet import write_cinc
+    from ssl_bio.data.ingest.append_log import ArrayAppender, RecordWindows
+    from tests.data.readers.test_cinc2017 import write_cinc
 
     source = write_cinc(tmp_path / "training2017")
     command = ["data", "prepare", "cinc2017", "--from", str(source)]
-    add, calls = journal.Appender.add, 0
+    add, calls = ArrayAppender.add, 0
 
-    def pull_the_plug(self: journal.Appender, record: str, windows: journal.Windows) -> None:
+    def pull_the_plug(self: ArrayAppender, record: str, windows: RecordWindows) -> None:
         nonlocal calls
         calls += 1
         if calls == 25:
@@ -211,7 +248,7 @@ def test_an_interrupted_conversion_goes_on(tmp_path: Path, monkeypatch: pytest.M
         add(self, record, windows)
 
     with monkeypatch.context() as patched:
-        patched.setattr(journal.Appender, "add", pull_the_plug)
+        patched.setattr(ArrayAppender, "add", pull_the_plug)
         done = run(*command)
     assert done.code == 130
     assert "the same command goes on where it stopped" in done.err
@@ -240,7 +277,7 @@ def test_a_resumed_cross_validation_keeps_its_recipe(tiny: str) -> None:
 def test_overwrite_deletes_nothing_for_a_command_that_cannot_be(tiny: str) -> None:
     command = ["finetune", "--recipe", tiny, "--mode", "scratch", "--folds", "3", "--out", "run", "--overwrite"]
     succeed(*command)
-    assert "does not go with" in refused(*command, "--loss", "mse")
+    assert "finetune.loss must be" in refused(*command, "--loss", "mse")
     assert Path("run/fold2/model.safetensors").is_file()
 
 
@@ -256,19 +293,21 @@ def test_runs_of_another_target_stand_in_no_common_table(pretrained: str) -> Non
 
 
 def test_a_figure_that_validation_never_has(tiny: str) -> None:
-    from ssl_bio import metrics
+    from ssl_bio.tasks import classification
 
     def without(*arguments: object) -> dict[str, float]:
         return {"Accuracy": 0.5}
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(metrics, "classification", without)
+        patched.setattr(classification, "compute", without)
         options = ["--mode", "scratch", "--set", "finetune.monitor=AUROC"]
         assert "no epoch has a val_AUROC" in refused("finetune", "--recipe", tiny, *options)
 
 
 def test_more_parts_than_tokens(pretrained: str) -> None:
-    assert "the backbone gives 20 tokens to a window: fewer parts" in refused("finetune", "--set", "finetune.pool_segments=21")
+    assert "the backbone gives 20 tokens to a window: fewer segments" in refused(
+        "finetune", "--set", "finetune.pool_segments=21"
+    )
 
 
 def test_other_data_with_another_meaning_of_the_target_is_refused(pretrained: str) -> None:
@@ -278,4 +317,4 @@ def test_other_data_with_another_meaning_of_the_target_is_refused(pretrained: st
     facts = folder / "dataset.json"
     facts.write_text(facts.read_text().replace("beats/min", "Hz"))
     said = refused("evaluate", "--data", str(folder))
-    assert "its 'heart_rate' holds values Hz, and this run answers values in beats/min" in said
+    assert "its 'heart_rate' is in Hz, and this run predicts beats/min" in said

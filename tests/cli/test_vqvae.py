@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ssl_bio.runs.checkpoint import load_checkpoint
-from tests.command_line import TINY, TINY_VQVAE, refused, run, succeed
+from tests.command_line import TINY, TINY_VQVAE, only_run, refused, run, succeed
 
 PRETRAINED = Path("checkpoints/tiny-vqvae/pretrain-seed0")
 
@@ -47,7 +47,7 @@ def test_three_commands(pretrained: str) -> None:
     said = succeed("finetune")
     assert "Accuracy" in said
     said = succeed("finetune", "--mode", "full", "--set", "finetune.selected_on=last")
-    assert "lr_backbone_state_space" in history(Path("checkpoints/tiny-vqvae/finetune-full-seed0"))[0]
+    assert "lr_backbone_state_space" in history(only_run("tiny-vqvae/finetune-full-*"))[0]
     assert "one row in" in succeed("evaluate")
 
 
@@ -95,7 +95,7 @@ def test_collapse_is_said_while_it_happens(recipe_file: str) -> None:
     assert "k-means starts some codes as copies" not in said.split("pretrain tiny-vqvae")[0]
     assert "the codebook collapses" in said
     assert "epoch 2: validation uses" in said
-    assert [float(row["low_use_epochs"]) for row in history(PRETRAINED)] == [1, 2, 3]
+    assert [float(row["low_use_epochs"]) for row in history(only_run("tiny-vqvae/pretrain-*"))] == [1, 2, 3]
 
 
 def test_codebook_larger_than_a_batch_is_said(recipe_file: str) -> None:
@@ -118,13 +118,13 @@ def test_variants_train(recipe_file: str, change: list[str]) -> None:
     options = [word for one in [*change, "pretrain.epochs=1"] for word in ("--set", one)]
     said = succeed("pretrain", "--recipe", recipe_file, *options)
     assert ("windows are padded by 10 samples" in said) == ("mlp" in change[0])
-    assert ("coarse_perplexity" in history(PRETRAINED)[0]) == ("coarse" in change[0])
+    assert ("coarse_perplexity" in history(only_run("tiny-vqvae/pretrain-*"))[0]) == ("coarse" in change[0])
 
 
 def test_lost_loss_stops_the_run_and_keeps_the_state(recipe_file: str) -> None:
     said = refused("pretrain", "--recipe", recipe_file, "--set", "pretrain.lr=1e30", "--set", "pretrain.epochs=20")
     assert "no longer finite" in said
-    assert not (PRETRAINED / "model.safetensors").exists()
+    assert not (only_run("tiny-vqvae/pretrain-*") / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_lost_loss_stops_the_run_and_keeps_the_state(recipe_file: str) -> None:
         (["pretrain.select=val_loss", "pretrain.fit_on=train+val"], 'set pretrain.fit_on to "train"'),
         (['pretrain.draw_channels=["eeg"]'], "no channel eeg; it has ecg, ppg"),
         (['pretrain.draw_channels=["ecg", "ppg"]', "data.channels=[]"], "name one in data.channels"),
-        (["data.window=2.0"], "windows come ready cut"),
+        (["data.window=2.0"], "windows come ready-made"),
         (["pretrain.quantizer.fsq_levels=[2, 2]"], "fsq_levels.0 must be greater than or equal to 3"),
         (["pretrain.pretext=contrast"], "do not go together"),
     ],
@@ -147,7 +147,7 @@ def test_lost_loss_stops_the_run_and_keeps_the_state(recipe_file: str) -> None:
 def test_refusals(recipe_file: str, changes: list[str], message: str) -> None:
     said = refused("pretrain", "--recipe", recipe_file, *(word for one in changes for word in ("--set", one)))
     assert message in said
-    assert not PRETRAINED.exists()
+    assert not Path("checkpoints").exists()
 
 
 def test_without_matplotlib_it_says_what_to_install(recipe_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,24 +161,26 @@ def test_without_matplotlib_it_says_what_to_install(recipe_file: str, monkeypatc
     monkeypatch.setattr(builtins, "__import__", fail)
     said = succeed("pretrain", "--recipe", recipe_file, "--set", "pretrain.epochs=1")
     assert "ssl-bio[figures]" in said
-    assert not (PRETRAINED / "figures").exists()
+    assert not (only_run("tiny-vqvae/pretrain-*") / "figures").exists()
 
 
 def test_codes_serve_as_timemae_codewords(pretrained: str) -> None:
-    Path("tokens.toml").write_text(TINY.replace("wave_length = 25", f'wave_length = 20\ncodewords = "{PRETRAINED}"'))
+    Path("tokens.toml").write_text(
+        TINY.replace("wave_length = 25", "wave_length = 20").replace("vocab_size = 12", f'codewords = "{PRETRAINED}"')
+    )
     one_channel = ["--set", 'data.channels=["ecg"]', "--set", "pretrain.epochs=1"]
     succeed("pretrain", "--recipe", "tokens.toml", *one_channel)
-    logged = history(Path("checkpoints/tiny/pretrain-seed0"))[0]
+    logged = history(only_run("tiny/pretrain-*"))[0]
     assert 1 < float(logged["perplexity"]) <= 16
-    theirs, kept = load_checkpoint(PRETRAINED).tensors, load_checkpoint(Path("checkpoints/tiny/pretrain-seed0")).tensors
+    theirs, kept = load_checkpoint(PRETRAINED).tensors, load_checkpoint(only_run("tiny/pretrain-*")).tensors
     for name, tensor in theirs.items():
         assert torch.equal(kept[f"codes.vqvae.{name}"], tensor), name
-    assert "learnt under split scheme" not in succeed("finetune", "--checkpoint", "checkpoints/tiny/pretrain-seed0")
+    assert "learnt under split scheme" not in succeed("finetune", "--checkpoint", str(only_run("tiny/pretrain-*")))
 
     said = refused("pretrain", "--recipe", "tokens.toml", "--overwrite", *one_channel, "--set", "model.wave_length=25")
     assert "its codes stand for 20 samples of 1 channels, this model's tokens for 25 of 1" in said
     said = refused("pretrain", "--recipe", "tokens.toml", "--overwrite", "--set", "pretrain.codewords=nowhere")
     assert "nowhere" in said
-    codewords = "pretrain.codewords=checkpoints/tiny/pretrain-seed0"
+    codewords = f"pretrain.codewords={only_run('tiny/pretrain-*')}"
     said = refused("pretrain", "--recipe", "tokens.toml", "--out", "x", *one_channel, "--set", codewords)
     assert "not a VQ-VAE's pretraining run" in said

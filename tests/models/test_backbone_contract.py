@@ -137,15 +137,15 @@ class TestBackbone:
         backbone = setting.build().eval()
         if backbone.receptive_field is None:
             return
-        reach = backbone.receptive_field
-        length = 4 * (reach + backbone.wave_length)
+        field = backbone.receptive_field
+        length = 4 * (field + backbone.wave_length)
         x = signals(setting, length, batch=1).requires_grad_()
         token = backbone.count_tokens(length) // 2
         (gradient,) = torch.autograd.grad(backbone(x)[0, token].square().sum(), x)
         seen = gradient[0].abs().sum(dim=0).nonzero().flatten() - token * backbone.wave_length
-        assert int(seen.min()) >= -reach
-        assert int(seen.max()) <= reach
-        assert max(-int(seen.min()), int(seen.max())) == reach, "it is no larger than it must be"
+        assert int(seen.min()) >= -field
+        assert int(seen.max()) <= field
+        assert max(-int(seen.min()), int(seen.max())) == field, "it is no larger than it must be"
 
     def test_signals_of_one_channel_are_scaled_before_they_come(self, setting: BackboneSetting) -> None:
         if setting.n_channels == 1:
@@ -191,23 +191,23 @@ class TestSignalNetwork:
 
     def test_nothing_beyond_the_receptive_field_is_seen(self, signal_setting: SignalNetworkSetting) -> None:
         network = signal_setting.build().eval().double()
-        reach, multiple = network.receptive_field, network.length_multiple
-        length = -(-(2 * reach + 3 * multiple) // multiple) * multiple
+        field, multiple = network.receptive_field, network.length_multiple
+        length = -(-(2 * field + 3 * multiple) // multiple) * multiple
         x = signals(signal_setting, length, batch=1).double().requires_grad_()
         place = length // 2
         (gradient,) = torch.autograd.grad(network(x)[0, :, place].sum(), x)
         seen = gradient.abs().amax(dim=(0, 1)).nonzero().flatten()
-        assert place - reach <= int(seen.min())
-        assert int(seen.max()) <= place + reach
+        assert place - field <= int(seen.min())
+        assert int(seen.max()) <= place + field
         assert int(seen.max() - seen.min()) > 4
 
     def test_a_delayed_signal_gives_the_same_output_delayed(self, signal_setting: SignalNetworkSetting) -> None:
         network = signal_setting.build().eval()
-        reach, multiple = network.receptive_field, network.length_multiple
-        x = signals(signal_setting, -(-(2 * reach + 4 * multiple) // multiple) * multiple)
+        field, multiple = network.receptive_field, network.length_multiple
+        x = signals(signal_setting, -(-(2 * field + 4 * multiple) // multiple) * multiple)
         with torch.no_grad():
             whole, later = network(x), network(x[..., multiple:])
-        inner = slice(reach, -reach - multiple)
+        inner = slice(field, -field - multiple)
         torch.testing.assert_close(whole[..., multiple:][..., inner], later[..., inner], rtol=1e-4, atol=1e-4)
 
     def test_gradients_reach_every_parameter(self, signal_setting: SignalNetworkSetting) -> None:

@@ -75,5 +75,5 @@ class TestWithLibrary:
 
     def test_given_weights_have_so_many_positions_and_no_more(self) -> None:
         small().bert.save_pretrained("weights")  # type: ignore[operator]  # transformers' own method
-        with pytest.raises(RecipeError, match="windows of 600 tokens are too long .* 512 positions"):
+        with pytest.raises(RecipeError, match=r"windows of 600 tokens are too long .* 512 positions"):
             backbone(length=600, wave_length=1, bert_weights="weights")

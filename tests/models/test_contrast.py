@@ -53,6 +53,7 @@ def test_backward_repeats_with_two_threads() -> None:
 
     def loss() -> torch.Tensor:
         views = contrast(signals, masked=some_masked(64), partner=partner)
-        return (views.masked @ views.partner.T).square().mean()
+        agreement: torch.Tensor = (views.masked @ views.partner.T).square().mean()
+        return agreement
 
     assert_backward_repeats(contrast, loss)

@@ -3,17 +3,18 @@
 import pytest
 import torch
 
-from ssl_bio.models.quantizer import Quantizer
-from ssl_bio.models.vqvae import VQVAE, Bridge, FrozenCodes, VQVAEBackbone
+from ssl_bio.models.vqvae import VQVAE, FrozenCodes, VQVAEBackbone
+from tests.models.repeatability import assert_backward_repeats
 
 S4D = {"d_state": 8, "bidirectional": True}
 
 
 def model(length: int = 64, wave_length: int = 8, bridge: str = "conv1d", coarse: int = 1) -> VQVAE:
     torch.manual_seed(0)
-    backbone = VQVAEBackbone(2, length, 16, 8, 1, wave_length, Bridge(bridge), s4d=S4D)
-    coarse_quantizer = Quantizer(16, 8) if coarse > 1 else None
-    return VQVAE(backbone, Quantizer(16, 32), 1, Bridge(bridge), 0.0, S4D, coarse, coarse_quantizer)
+    backbone = VQVAEBackbone(
+        n_channels=2, length=length, d_model=16, width=8, n_layers=1, wave_length=wave_length, bridge=bridge, s4d=S4D
+    )
+    return VQVAE(backbone=backbone, quantizer={"codebook_size": 32}, coarse=coarse)
 
 
 @pytest.mark.parametrize("bridge", ["conv1d", "linear", "mlp"])
@@ -25,9 +26,6 @@ def test_every_length_comes_back(bridge: str, length: int, wave_length: int, n_t
     assert found.codes[0].shape == (3, n_tokens, 1)
     assert whole.backbone.n_tokens == n_tokens
     assert whole.backbone(torch.randn(3, 2, length)).shape == (3, n_tokens, 16)
-    assert [tokens.shape[-1] for tokens in whole.backbone.layers(torch.randn(1, 2, length))] == list(
-        whole.backbone.layer_widths
-    )
 
 
 def test_other_lengths_than_the_trained_one() -> None:
@@ -67,18 +65,21 @@ def test_hierarchical_decoder_has_coarse_codes(length: int) -> None:
     coarse, fine = found.codes
     assert coarse.shape == (8, -(-length // 32), 1)
     assert fine.shape == (8, length // 8, 1)
-    assert [quantizer.codebook_size for quantizer in whole.quantizers] == [8, 32]
+    assert [quantizer.codebook_size for quantizer in whole.quantizers] == [32, 32]
+    assert whole.quantizers[0] is whole.coarse_quantizer
     found.signals.sum().backward()
     assert all(p.grad is not None for p in whole.parameters())
 
 
 def test_what_cannot_be_built() -> None:
     with pytest.raises(ValueError, match="shorter than one token"):
-        VQVAEBackbone(1, 7, wave_length=8)
+        VQVAEBackbone(n_channels=1, length=7, wave_length=8)
     with pytest.raises(ValueError, match="window"):
-        VQVAEBackbone(1, 64, normalize="window")
+        VQVAEBackbone(n_channels=1, length=64, normalize="window")
     with pytest.raises(ValueError, match="bridge"):
-        VQVAEBackbone(1, 64, bridge=Bridge("rope"))
+        VQVAEBackbone(n_channels=1, length=64, bridge="rope")
+    with pytest.raises(ValueError, match="stride 3 does not divide"):
+        VQVAEBackbone(n_channels=1, length=64, wave_length=8, stride=3)
 
 
 def test_frozen_codes_never_train() -> None:
@@ -92,3 +93,15 @@ def test_frozen_codes_never_train() -> None:
     codes = frozen(torch.randn(3, 2, 64))
     assert codes.shape == (3, 8)
     assert all(torch.equal(before[name], value) for name, value in frozen.state_dict().items())
+
+
+@pytest.mark.parametrize("coarse", [1, 4])
+def test_backward_repeats_with_two_threads(coarse: int) -> None:
+    whole, signals = model(coarse=coarse), torch.randn(64, 2, 64)
+
+    def loss() -> torch.Tensor:
+        found = whole(signals, noise=0.1, mask_ratio=0.2)
+        total: torch.Tensor = (found.signals - found.target).square().mean() + found.commitment
+        return total
+
+    assert_backward_repeats(whole, loss)

@@ -1,11 +1,12 @@
-"""Stateless randomness and devices."""
+"""Stateless randomness, devices and evaluation mode."""
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from ssl_bio import runtime
 from ssl_bio.errors import RecipeError
+from ssl_bio.training import runtime
 
 
 def test_streams_are_functions_of_their_position() -> None:
@@ -39,3 +40,16 @@ def test_devices() -> None:
 def test_gpu_that_is_not_there() -> None:
     with pytest.raises(RecipeError, match="use --device cpu"):
         runtime.pick_device("cuda")
+
+
+def test_evaluation_mode_is_left_as_it_was_found() -> None:
+    frozen = nn.Dropout(0.5).eval()
+    module = nn.Sequential(nn.Linear(2, 2), frozen)
+    assert module.training
+    with runtime.evaluation_mode(module):
+        assert not any(part.training for part in module.modules())
+        assert not module(torch.ones(1, 2)).requires_grad
+    with pytest.raises(RuntimeError, match="cannot be multiplied"), runtime.evaluation_mode(module):
+        module(torch.ones(1, 3))
+    assert [part.training for part in module.modules()] == [True, True, False]
+    assert module(torch.ones(1, 2)).requires_grad

@@ -39,10 +39,10 @@ def test_a_record_and_its_leads(tmp_path: Path) -> None:
 )
 def test_headers_that_lead_to_other_folders_are_refused(tmp_path: Path, header: str) -> None:
     path = write(tmp_path, header)
-    with pytest.raises(DataError, match="^record x: cannot be read"):
+    with pytest.raises(DataError, match=r"^record x: cannot be read"):
         read_record(path)
     with (
-        pytest.raises(DataError, match="^record x: cannot be read"),
+        pytest.raises(DataError, match=r"^record x: cannot be read"),
         open_recording(path.with_suffix(".hea"), tmp_path),
     ):
         pytest.fail("it was opened")
@@ -51,5 +51,5 @@ def test_headers_that_lead_to_other_folders_are_refused(tmp_path: Path, header: 
 def test_segments_that_lead_to_other_folders_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "x/2 1 100 90\na 30\nb 60\n")
     path.with_name("b.hea").write_text("b 1 100 60\n../secret.dat 16 200/mV\n")
-    with pytest.raises(DataError, match="^record x: cannot be read"):
+    with pytest.raises(DataError, match=r"^record x: cannot be read"):
         read_record(path)
