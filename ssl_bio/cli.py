@@ -65,6 +65,24 @@ RootOption = Annotated[
     str, typer.Option("--root", metavar="DIR", help="Data root instead of $SSL_BIO_DATA or the cache folder.")
 ]
 
+LearningRateOption = Annotated[float | None, typer.Option("--lr", help="Learning rate of the head.")]
+BackboneRateOption = Annotated[
+    float | None, typer.Option("--backbone-lr", help="Learning rate of the backbone; alone it means --mode full.")
+]
+ModeOption = Annotated[str | None, typer.Option("--mode", help="full, linear-probe, scratch or random-frozen.")]
+LossOption = Annotated[str | None, typer.Option("--loss", help="cross-entropy, mse, l1, huber ...: what the task has.")]
+LabelsOption = Annotated[
+    float | None, typer.Option("--label-fraction", help="Stratified share of the labels, e.g. 0.01.")
+]
+SeedsOption = Annotated[
+    str | None, typer.Option("--seeds", metavar="0,1,2", help="Run once for each, end with mean ± std.")
+]
+GridOption = Annotated[
+    list[str] | None,
+    typer.Option("--grid", metavar="KEY=V1,V2", help="Every combination of recipe values. Repeatable."),
+]
+ByOption = Annotated[str, typer.Option("--by", metavar="METRIC", help="What a grid's table is sorted by.")]
+
 
 _INTERRUPTED = 130  # what Typer exits with after Ctrl-C
 
@@ -137,24 +155,15 @@ def pretrain(
 def finetune(
     checkpoint: CheckpointOption = None,
     recipe_name: RecipeOption = None,
-    mode: Annotated[str | None, typer.Option("--mode", help="full, linear-probe, scratch or random-frozen.")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate of the head.")] = None,
-    backbone_lr: Annotated[float | None, typer.Option("--backbone-lr", help="Learning rate of the backbone.")] = None,
-    loss: Annotated[
-        str | None, typer.Option("--loss", help="auto, cross-entropy, mse, l1, huber ...: what the task has.")
-    ] = None,
-    label_fraction: Annotated[
-        float | None, typer.Option("--label-fraction", help="Stratified share of the labels, e.g. 0.01.")
-    ] = None,
-    seeds: Annotated[
-        str | None, typer.Option("--seeds", metavar="0,1,2", help="Run once for each, end with mean ± std.")
-    ] = None,
+    mode: ModeOption = None,
+    lr: LearningRateOption = None,
+    backbone_lr: BackboneRateOption = None,
+    loss: LossOption = None,
+    label_fraction: LabelsOption = None,
+    seeds: SeedsOption = None,
     folds: FoldsOption = None,
-    axes: Annotated[
-        list[str] | None,
-        typer.Option("--grid", metavar="KEY=V1,V2", help="Every combination of recipe values. Repeatable."),
-    ] = None,
-    by: Annotated[str, typer.Option("--by", metavar="METRIC", help="What a grid's table is sorted by.")] = "",
+    axes: GridOption = None,
+    by: ByOption = "",
     sheet: SheetOption = Path("results.csv"),
     overrides: SetOption = None,
     seed: SeedOption = None,
@@ -184,14 +193,7 @@ def finetune(
         "finetune.label_fraction": label_fraction,
     }
     options = _options(
-        overrides,
-        chosen,
-        recipe=recipe_name,
-        out=out,
-        resume=resume,
-        overwrite=overwrite,
-        device=device,
-        sheet=sheet,
+        overrides, chosen, recipe=recipe_name, out=out, resume=resume, overwrite=overwrite, device=device, sheet=sheet
     )
     seed_list = _parse_seeds(seeds, seed)
     if by and not axes:

@@ -79,7 +79,8 @@ def evaluate(options: RunOptions, checkpoint: str | None, data_name: str | None)
     _show(done, f"{run.path.name} on {dataset.info.name}, {split} ({evaluation.n} windows)")
     say_left_out(loaded.task, dataset)
     _append(options, [done], run)
-    show_runs(RUNS / loaded.recipe.name, done.metadata, loaded.task, loaded.recipe.name)
+    name = loaded.recipe.name
+    show_runs(RUNS / name, metadata=done.metadata, task=loaded.task, name=name)
     return evaluation
 
 

@@ -87,7 +87,7 @@ def finetune(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] |
     tables.show(tables.comparison_table(evaluations, {**evaluations[0].baselines, **references}))
     if references and recipe.reference.source:
         note(f"reference: {recipe.reference.source}")
-    show_runs(RUNS / recipe.name, first.metadata, first.task, recipe.name)
+    show_runs(RUNS / recipe.name, metadata=first.metadata, task=first.task, name=recipe.name)
     return [plan.run for plan in plans]
 
 
@@ -196,7 +196,7 @@ def _run_one(options: RunOptions, plan: RunPlan, device: torch.device, *, with_r
             }
         )
         write_predictions(run, evaluation, split=split)
-        task.plots(run, target, evaluation, spec)
+        task.plots(run, target=target, evaluation=evaluation, spec=spec)
         done = RunResult(recipe, task, target, evaluation, metadata, n_parameters(model), dataset)
         # The row first: a crash between the two leaves a run to finish, whose row is then there only once.
         if with_row:

@@ -1,5 +1,6 @@
 """All combinations of some recipe keys, each a finetuning with its own folder, ended by one table."""
 
+import difflib
 import re
 import traceback
 from collections.abc import Mapping, Sequence
@@ -93,7 +94,9 @@ def combinations(axes: Sequence[str]) -> list[dict[str, Any]]:
         if not found or not path:
             raise RecipeError(f"--grid {axis}: write section.key=value,value")
         if path not in known:
-            raise RecipeError(f"--grid {axis}: unknown key {path}; `ssl-bio recipes keys` lists all")
+            near = difflib.get_close_matches(path, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "`ssl-bio recipes keys` lists all"
+            raise RecipeError(f"--grid {axis}: unknown key {path} ({hint})")
         if path.startswith(_OTHER_QUESTIONS):
             raise RecipeError(f"--grid {axis}: another {path} asks another question, and metrics do not compare")
         if path in values or len({value_text(value) for value in found}) < len(found):

@@ -71,7 +71,7 @@ def _pretrain_one(options: RunOptions, resolved: Resolved, run: RunFolder) -> Ru
         context = RunContext(run=run, device=device, resume=options.resume, identity=identity(dataset))
         result = _fit(pretext, objective, backbone=backbone, dataset=dataset, spec=spec, context=context)
         objective.module.load_state_dict(result.tensors)
-        pretext.plots(run, objective, dataset, device)
+        pretext.plots(run, objective=objective, dataset=dataset, device=device)
         metadata = checkpoint_metadata("pretrain", run=run, recipe=recipe, dataset=dataset, spec=spec, result=result)
         run.finish(result.tensors, metadata)
     table("Pretraining", ["", "value"], shown_metrics(result.metrics))

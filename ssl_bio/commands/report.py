@@ -63,17 +63,22 @@ def _described(done: Evaluated, run: RunFolder) -> dict[str, object]:
         "dataset": info.name,
         "fingerprint": info.fingerprint,
         "checkpoint": str(run.path),
-        "run_id": _row_id(run, metadata.split, info.fingerprint, recipe.evaluate.model_dump(mode="json")),
+        "run_id": _row_id(
+            run,
+            split=metadata.split,
+            fingerprint=info.fingerprint,
+            settings=recipe.evaluate.model_dump(mode="json"),
+        ),
     }
 
 
-def _row_id(run: RunFolder, split: str, fingerprint: str, settings: Mapping[str, Any]) -> str:
+def _row_id(run: RunFolder, *, split: str, fingerprint: str, settings: Mapping[str, Any]) -> str:
     """Return the id of a run's evaluation: the same evaluation again gives the same one."""
     how = json.dumps([split, fingerprint, settings], sort_keys=True)
     return f"{run.run_id}-{hashlib.sha256(how.encode()).hexdigest()[:6]}"
 
 
-def show_runs(folder: Path, metadata: CheckpointMetadata, task: AnyTask, name: str) -> None:
+def show_runs(folder: Path, *, metadata: CheckpointMetadata, task: AnyTask, name: str) -> None:
     """Show all finetuned runs of a recipe that answered the same question on the same split."""
     title = f"{name}: every finetuned run so far, {metadata.split}"
     tables.show(tables.runs_table(folder, like=metadata, leading=task.leading_metrics, title=title))

@@ -142,16 +142,16 @@ def parse_values(text: str) -> list[Any]:
 def to_toml(recipe: Recipe, origins: Mapping[str, str]) -> str:
     """Return the recipe as TOML, each value that is no default followed by a comment that says where it came from."""
     document = tomlkit.document()
-    _write_table(document, recipe.model_dump(mode="json"), "", origins)
+    _write_table(document, recipe.model_dump(mode="json"), prefix="", origins=origins)
     return tomlkit.dumps(document)
 
 
-def _write_table(table: Any, values: Mapping[str, Any], prefix: str, origins: Mapping[str, str]) -> None:
+def _write_table(table: Any, values: Mapping[str, Any], *, prefix: str, origins: Mapping[str, str]) -> None:
     for key, value in values.items():
         path = f"{prefix}{key}"
         if isinstance(value, Mapping):
             child = tomlkit.table()
-            _write_table(child, value, f"{path}.", origins)
+            _write_table(child, value, prefix=f"{path}.", origins=origins)
             table.add(key, child)
         else:
             item = tomlkit.item(value)

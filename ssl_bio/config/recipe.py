@@ -94,12 +94,12 @@ def compose(values: Values, *, source: str, origins: Mapping[str, str] | None = 
         try:
             sections[name] = section.model_validate({**discriminator, **table})
         except ValidationError as error:
-            problems += [_explain(dict(detail), section, name, values) for detail in error.errors()]
+            problems += [_explain(dict(detail), section, prefix=name, values=values) for detail in error.errors()]
     head = {name: value for name, value in values.items() if name not in classes}
     try:
         RecipeHead.model_validate(head)
     except ValidationError as error:
-        problems += [_explain(dict(detail), Recipe, "", values) for detail in error.errors()]
+        problems += [_explain(dict(detail), Recipe, prefix="", values=values) for detail in error.errors()]
     if problems:
         where = origins or {}
         lines = dict.fromkeys((_origin(path, where, source), text) for path, text in problems)
@@ -115,7 +115,7 @@ def _origin(path: str, origins: Mapping[str, str], source: str) -> str:
     return found[0] if found and path else source
 
 
-def _explain(detail: dict[str, Any], section: type[Section], prefix: str, values: Values) -> tuple[str, str]:
+def _explain(detail: dict[str, Any], section: type[Section], *, prefix: str, values: Values) -> tuple[str, str]:
     location = [*([prefix] if prefix else []), *(str(part) for part in detail["loc"])]
     path = ".".join(location)
     if detail["type"] == "rule":

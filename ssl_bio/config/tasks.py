@@ -44,7 +44,9 @@ _OF_GRADIENTS = (
     "mixup",
     "label_smoothing",
     "dropout",
+    "loss",
 )
+_OF_PROBES = ("probe", "probe_c", "probe_alpha")
 
 
 def _waveform_loss(text: str) -> str:
@@ -154,6 +156,8 @@ class WindowTaskConfig(TaskConfig):
         if self.frozen:
             why = f'finetune.mode "{self.mode}" keeps the backbone as it is'
             unused |= dict.fromkeys(("backbone_lr", "layer_decay", "unfreeze_epochs"), why)
+        else:
+            unused |= dict.fromkeys(_OF_PROBES, f'finetune.mode "{self.mode}" trains the whole network')
         if self.solved:
             why = f'a {self.probe} probe is solved, not trained; finetune.probe "gradient" trains it'
             unused |= dict.fromkeys(_OF_GRADIENTS, why)

@@ -80,7 +80,7 @@ def highpass(signals: Signals, *, cutoff: float, sampling_rate: float) -> Signal
     return cast(Signals, sosfiltfilt(sections, signals, axis=-1, padlen=padding))
 
 
-def bandpass(signals: Signals, low: float, high: float, sampling_rate: float) -> Signals:
+def bandpass(signals: Signals, *, low: float, high: float, sampling_rate: float) -> Signals:
     """Keep what is between `low` and `high` Hz (second-order Butterworth, forwards and backwards).
 
     Raises DataError when these are no band below half the sampling rate.

@@ -143,7 +143,7 @@ def draw_labelled(
     return draw_by_class(rows, labels=labels, fraction=fraction, rng=rng)
 
 
-def draw_people(rows: Rows, subjects: Groups, fraction: float, rng: np.random.Generator) -> Rows:
+def draw_people(rows: Rows, subjects: Groups, *, fraction: float, rng: np.random.Generator) -> Rows:
     """Return all rows of a fraction of the people in `rows`, at least one of them, drawn at random."""
     people = np.unique(subjects[rows])
     n = max(1, round(fraction * len(people)))

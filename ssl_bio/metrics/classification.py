@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
-    balanced_accuracy_score,
     cohen_kappa_score,
     confusion_matrix,
     f1_score,
+    recall_score,
     roc_auc_score,
 )
 
@@ -28,9 +28,8 @@ def accuracy(targets: Codes, predictions: Probabilities) -> float:
 
 def balanced_accuracy(targets: Codes, predictions: Probabilities) -> float:
     """Return the mean recall of the classes that occur."""
-    if not len(_both_sides(targets, predictions)):
-        return accuracy(targets, predictions)  # the recall of the only class there is
-    return float(balanced_accuracy_score(targets, predictions.argmax(axis=1)))
+    occurring = np.unique(targets)  # scikit-learn's own score warns when another class is predicted
+    return float(recall_score(targets, predictions.argmax(axis=1), labels=occurring, average="macro"))
 
 
 def cohen_kappa(targets: Codes, predictions: Probabilities) -> float:

@@ -50,7 +50,7 @@ class KVCache:
     values: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def fill(self, *, keys: Tensor, values: Tensor, time_steps: int) -> None:
-        """Keep the last `time_steps` of keys and values `(batch, n_heads, n, d_head)`, the first samples there are."""
+        """Keep the last `time_steps` of the first n samples: keys and values `(batch, n_heads, n, d_head)`."""
         batch, heads, n, width = keys.shape
         self.keys, self.values = (part.new_zeros(batch, heads, time_steps, width) for part in (keys, values))
         kept = min(n, time_steps)
@@ -59,7 +59,7 @@ class KVCache:
         self.position, self.n_samples = self.position + n, n
 
     def append(self, *, keys: Tensor, values: Tensor) -> None:
-        """Add keys and values `(batch, n_heads, 1, d_head)` of one more sample, in place of the oldest if it is full."""
+        """Add keys and values `(batch, n_heads, 1, d_head)` of one more sample; a full ring drops its oldest."""
         slot = self.n_samples % self.keys.shape[2]
         self.keys[:, :, slot], self.values[:, :, slot] = keys[:, :, 0], values[:, :, 0]
         self.position, self.n_samples = self.position + 1, self.n_samples + 1

@@ -66,7 +66,7 @@ class Pretext(ABC, Generic[ConfigT]):
         """Return more metrics of an epoch, from those on validation windows and the epochs before."""
         return {}
 
-    def plots(self, run: RunFolder, objective: Objective, dataset: PreparedDataset, device: torch.device) -> None:
+    def plots(self, run: RunFolder, *, objective: Objective, dataset: PreparedDataset, device: torch.device) -> None:
         """Draw what was learnt into the run's folder."""
 
     def signals(self, dataset: PreparedDataset, split: str) -> SignalDataset:

@@ -83,7 +83,7 @@ class VQVAEPretext(Pretext[VQVAEPretextConfig]):
             )
         return {"low_use_epochs": low}
 
-    def plots(self, run: RunFolder, objective: Objective, dataset: PreparedDataset, device: torch.device) -> None:
+    def plots(self, run: RunFolder, *, objective: Objective, dataset: PreparedDataset, device: torch.device) -> None:
         """Draw reconstructions beside originals, the use of the codes, and the curves of the run."""
         if not can_draw():
             return

@@ -11,7 +11,7 @@
   figures/            plots
   resume/             optimizer and loop state, gone once the run is complete
 
-Beside it `.<run>.lock` says which process is at work in it.
+While a process is at work in it, `.<run>.lock` beside it says which.
 """
 
 import csv
@@ -104,6 +104,7 @@ class RunFolder:
         except OSError as error:
             raise CheckpointError(f"{self.path}: cannot be written: {error.strerror or error}") from error
         try:
+            self.check(kind=kind, resume=resume, overwrite=overwrite)  # for another may have been quicker
             try:
                 place.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
                 run_id = self.run_id or uuid4().hex[:12]  # a run that is replaced replaces its rows
@@ -116,6 +117,7 @@ class RunFolder:
                 self.write_json(RUN_FILE, {"run_id": run_id})
             yield
         finally:
+            place.unlink(missing_ok=True)
             lock.release()
 
     @property

@@ -138,7 +138,7 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
         """Return tables that show where the errors are, of one evaluation or of several seeds."""
         return []
 
-    def plots(self, run: RunFolder, target: TargetT, evaluation: Evaluation, spec: InputSpec) -> None:
+    def plots(self, run: RunFolder, *, target: TargetT, evaluation: Evaluation, spec: InputSpec) -> None:
         """Draw the evaluation into the run's folder."""
 
     def task_name(self) -> str:
@@ -257,7 +257,7 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
         rng = runtime.stream(self.recipe.seed, f"labels of {split}")
         fraction = config.label_fraction
         if fraction < 1 and config.label_draw == "subjects":
-            rows, fraction = draw_people(rows, dataset.subjects, fraction, rng), 1.0
+            rows, fraction = draw_people(rows, dataset.subjects, fraction=fraction, rng=rng), 1.0
             if self.strata(dataset, rows, split) is None:
                 return rows
         strata = self.strata(dataset, rows, split)
@@ -291,7 +291,7 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
         return np.asarray(weights / weights.sum())
 
     def signals(
-        self, dataset: PreparedDataset, rows: Rows, spec: InputSpec, targets: NDArray[Any] | None = None
+        self, dataset: PreparedDataset, rows: Rows, *, spec: InputSpec, targets: NDArray[Any] | None = None
     ) -> SignalDataset:
         """Return rows of a dataset as the network takes them. Raises DataError for missing samples nobody fills."""
         missing = self.recipe.data.missing

@@ -79,7 +79,9 @@ class Forecasting(Task[ForecastingConfig, ForecastingEvaluateConfig, SeriesTarge
                 f"{time_steps} and evaluate.horizon {horizon or 'of at least 1'}: choose less of either, or a longer "
                 "data.window"
             )
-        series = self.signals(dataset, rows, InputSpec(info.channels, info.sampling_rate, info.length, info.length))
+        series = self.signals(
+            dataset, rows, spec=InputSpec(info.channels, info.sampling_rate, info.length, info.length)
+        )
         mean, std = channel_statistics(series.parts())
         shown = series.read(slice(0, _SEASON_FROM))[:, 0]
         if not np.ptp(shown, axis=1).any():
@@ -125,7 +127,7 @@ class Forecasting(Task[ForecastingConfig, ForecastingEvaluateConfig, SeriesTarge
         config = self.config
         # Densely a crop holds as many forecasts that look back all the way as ones that cannot yet.
         crop = min((2 if config.dense else 1) * target.time_steps + model.prediction_length, spec.length)
-        series = self.signals(dataset, np.repeat(rows, max(1, spec.length // crop)), spec)
+        series = self.signals(dataset, np.repeat(rows, max(1, spec.length // crop)), spec=spec)
         return Loader(
             source=series,
             batch_size=config.batch_size,
@@ -188,7 +190,7 @@ class Forecasting(Task[ForecastingConfig, ForecastingEvaluateConfig, SeriesTarge
 
         Raises DataError when the series are shorter than what is to be forecast.
         """
-        loader = ordered_loader(self.signals(dataset, rows, spec), self.evaluate_config.batch_size)
+        loader = ordered_loader(self.signals(dataset, rows, spec=spec), self.evaluate_config.batch_size)
         horizon, start = self.evaluate_config.horizon, target.time_steps
         free: list[NDArray[np.float64]] = []
         one_step: list[NDArray[np.float64]] = []
@@ -234,7 +236,7 @@ class Forecasting(Task[ForecastingConfig, ForecastingEvaluateConfig, SeriesTarge
             baselines=baselines,
         )
 
-    def plots(self, run: RunFolder, target: SeriesTarget, evaluation: Evaluation, spec: InputSpec) -> None:
+    def plots(self, run: RunFolder, *, target: SeriesTarget, evaluation: Evaluation, spec: InputSpec) -> None:
         """Draw free-running forecasts of the first series beside the truth and the last season."""
         if not can_draw():
             return

@@ -172,7 +172,7 @@ class Regression(WindowTask[RegressionConfig, RegressionEvaluateConfig, ValueTar
         loader = super().training_loader(dataset, rows, model=model, target=target, spec=spec)
         if self.config.frozen:
             return loader
-        source = self.signals(dataset, rows, spec, self.encoded_targets(dataset, rows, target))
+        source = self.signals(dataset, rows, spec=spec, targets=self.encoded_targets(dataset, rows, target))
         if self.config.dense:
             source = replace(source, events=self._events(dataset, rows, spec))
         return replace(loader, source=source, rates=target.rates)

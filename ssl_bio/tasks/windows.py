@@ -185,7 +185,7 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
             features = self._features(dataset, rows, model=model, target=target, spec=spec)
             probe.standardise_features(model, features.values)
             return Loader(source=features, batch_size=config.batch_size)
-        signals = self.signals(dataset, rows, spec, self.encoded_targets(dataset, rows, target))
+        signals = self.signals(dataset, rows, spec=spec, targets=self.encoded_targets(dataset, rows, target))
         return Loader(
             source=signals,
             batch_size=config.batch_size,
@@ -199,7 +199,9 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
         self, dataset: PreparedDataset, rows: Rows, *, model: Predictor, target: TargetT, spec: InputSpec
     ) -> FeatureDataset:
         targets = self.encoded_targets(dataset, rows, target)
-        loader = ordered_loader(self.signals(dataset, rows, spec, targets), self.evaluate_config.batch_size)
+        loader = ordered_loader(
+            self.signals(dataset, rows, spec=spec, targets=targets), self.evaluate_config.batch_size
+        )
         device = next(model.parameters()).device
         return FeatureDataset(values=probe.extract_features(model, loader, device), targets=targets)
 
@@ -243,14 +245,16 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
             loader = Loader(source=self._validation_features[split], batch_size=self.evaluate_config.batch_size)
         else:
             targets = self.encoded_targets(dataset, rows, target)
-            loader = ordered_loader(self.signals(dataset, rows, spec, targets), self.evaluate_config.batch_size)
+            loader = ordered_loader(
+                self.signals(dataset, rows, spec=spec, targets=targets), self.evaluate_config.batch_size
+            )
         of_features = isinstance(loader.source, FeatureDataset)
         found: list[NDArray[np.float64]] = []
         losses: list[NDArray[np.float64]] = []
         with evaluation_mode(model.to(device)), progress("predict", len(loader)) as tick:
             for step, batch in enumerate(loader.ordered(), 1):
                 answer = self._of_features if of_features else self._of_signals
-                predictions, loss = answer(model, target, batch, device)
+                predictions, loss = answer(model, target, batch=batch, device=device)
                 found.append(predictions.cpu().numpy())
                 losses.append(loss.cpu().numpy())
                 tick(step)
@@ -264,14 +268,14 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
         )
 
     def _of_features(
-        self, model: Predictor, target: TargetT, batch: Batch, device: torch.device
+        self, model: Predictor, target: TargetT, *, batch: Batch, device: torch.device
     ) -> tuple[Tensor, Tensor]:
         outputs = model.answer(torch.from_numpy(batch.inputs).to(device))
         encoded = target.encode(torch.from_numpy(np.asarray(batch.targets)).to(device))
         return target.predictions(outputs), target.loss(outputs.double(), encoded.double(), mean=False)
 
     def _of_signals(
-        self, model: Predictor, target: TargetT, batch: Batch, device: torch.device
+        self, model: Predictor, target: TargetT, *, batch: Batch, device: torch.device
     ) -> tuple[Tensor, Tensor]:
         encoded = target.encode(torch.from_numpy(np.asarray(batch.targets)).to(device)).double()
         found, losses = [], []

@@ -130,7 +130,7 @@ def fit(
             with average.applied(module) if average else nullcontext():
                 if validate:
                     row |= validate(state.history)
-                _keep_best(state, row, module, settings.monitor)
+                _keep_best(state, row=row, module=module, monitor=settings.monitor)
             state.seconds += time.perf_counter() - started
             state.history.append({"epoch": state.epoch, **row, "seconds": state.seconds})
             run.write_history(state.history)
@@ -197,7 +197,7 @@ def _live(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: metrics[name] for name in ("loss", "mse", "ce", "hit_rate", "perplexity") if name in metrics}
 
 
-def _keep_best(state: _State, row: Mapping[str, float], module: nn.Module, monitor: str) -> None:
+def _keep_best(state: _State, *, row: Mapping[str, float], module: nn.Module, monitor: str) -> None:
     if monitor and monitor not in row:
         return  # an epoch without a probe chooses nothing
     if monitor:

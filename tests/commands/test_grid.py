@@ -89,7 +89,7 @@ def test_a_failure_stops_nobody_and_resume_runs_what_is_missing() -> None:
     assert "1 of 2 combinations failed" in result.err
     assert "Traceback" not in result.err + result.out
     assert [row["lr"] for row in sheet.read(SHEET)] == ["0.001", "0.001"]
-    assert "lr=1e+30 failed" in result.out
+    assert "lr=1e+30-seed0 failed" in result.out
     assert "±" in result.out
     assert "chosen on test" not in result.out
     assert "--resume" in refused(*command, *axes)
@@ -114,3 +114,24 @@ def test_grids_that_cannot_be_run_nothing(options: list[str], message: str) -> N
     assert message in refused("finetune", "--recipe", "tiny.toml", "--mode", "scratch", *options)
     assert not SHEET.exists()
     assert not Path("checkpoints").exists()
+
+
+def test_a_bug_in_one_combination_leaves_its_traceback_and_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ssl_bio.commands.plan import RunOptions
+
+    finetune, calls = grid.finetune, 0
+
+    def fail_once(options: RunOptions, checkpoint: str | None, seeds: list[int] | None) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise ZeroDivisionError("a bug of ours")
+        return finetune(options, checkpoint, seeds)
+
+    monkeypatch.setattr(grid, "finetune", fail_once)
+    done = run("finetune", "--recipe", "tiny.toml", "--mode", "scratch", "--grid", "finetune.lr=1e-3,1e-2")
+    assert done.code == 2
+    assert "Traceback" in done.err
+    assert "fail_once" in done.err
+    assert "ZeroDivisionError: a bug of ours" in done.err
+    assert len(sheet.read(SHEET)) == 1

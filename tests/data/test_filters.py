@@ -50,11 +50,11 @@ def test_resample_keeps_time() -> None:
 def test_bandpass_keeps_the_band_and_refuses_what_is_none() -> None:
     time = np.arange(2000) / 125
     slow, middle, fast = (np.sin(2 * np.pi * frequency * time) for frequency in (0.1, 5, 50))
-    found = filters.bandpass((slow + middle + fast)[None].astype(np.float32), 1, 20, 125)
+    found = filters.bandpass((slow + middle + fast)[None].astype(np.float32), low=1, high=20, sampling_rate=125)
     np.testing.assert_allclose(found[0, 300:-300], middle[300:-300], atol=0.1)
     for low, high in ((0, 20), (20, 1), (1, 63)):
         with pytest.raises(DataError, match="is no band below half of 125 Hz"):
-            filters.bandpass(found, low, high, 125)
+            filters.bandpass(found, low=low, high=high, sampling_rate=125)
 
 
 def test_rates_without_a_simple_ratio_are_refused() -> None:

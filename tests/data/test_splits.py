@@ -111,7 +111,7 @@ def test_class_missing_from_training_is_named() -> None:
 
 
 def test_a_draw_of_people_takes_all_their_rows() -> None:
-    drawn = splits.draw_people(np.arange(60), PEOPLE, 0.25, np.random.default_rng(0))
+    drawn = splits.draw_people(np.arange(60), PEOPLE, fraction=0.25, rng=np.random.default_rng(0))
     assert len(drawn) == 15
     assert np.unique(PEOPLE[drawn], return_counts=True)[1].tolist() == [3] * 5
-    assert len(splits.draw_people(np.arange(60), PEOPLE, 0.001, np.random.default_rng(0))) == 3
+    assert len(splits.draw_people(np.arange(60), PEOPLE, fraction=0.001, rng=np.random.default_rng(0))) == 3

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssl_bio.beats import compare_beats, find_beats
+from ssl_bio.metrics.beats import compare_beats, f1_of_counts, find_beats
 
 
 def ecg(at: np.ndarray, sampling_rate: float, seconds: float) -> np.ndarray:
@@ -42,3 +42,8 @@ def test_counts_add_up(found: list[int], true: list[int]) -> None:
     hits, extra, missed = compare_beats(np.sort(np.array(found, int)), np.sort(np.array(true, int)), 100.0)
     assert (hits + extra, hits + missed) == (len(found), len(true))
     assert (hits > 0) == any(abs(ours - theirs) <= 15 for ours in found for theirs in true)
+
+
+def test_f1_of_counts() -> None:
+    assert f1_of_counts(3, 1, 2) == pytest.approx(6 / 9)
+    assert f1_of_counts(0, 0, 0) == 0

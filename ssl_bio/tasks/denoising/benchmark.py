@@ -91,7 +91,7 @@ def run_benchmark(model: Denoiser, benchmark: DenoisingBenchmark, device: torch.
     rate, conditions = benchmark.clean.sampling_rate, benchmark.conditions
     methods: dict[str, DenoiseFunction] = {
         NOISY: lambda signals: signals,
-        OURS: lambda signals: denoise_windows(model, signals, rate, device),
+        OURS: lambda signals: denoise_windows(model, signals, sampling_rate=rate, device=device),
     }
     if benchmark.classical_band:
         methods[CLASSICAL] = lambda signals: classical_denoise(signals, rate, benchmark.classical_band)
@@ -145,7 +145,7 @@ def _windows(benchmark: DenoisingBenchmark, start: int) -> tuple[Signals, list[S
     return signals, noisy
 
 
-def denoise_windows(model: Denoiser, noisy: Signals, sampling_rate: float, device: torch.device) -> Signals:
+def denoise_windows(model: Denoiser, noisy: Signals, *, sampling_rate: float, device: torch.device) -> Signals:
     """Return noisy windows `(n, channels, length)` clean and without offset, each channel as a recording of its own."""
 
     def read(first: int, last: int) -> Signals:
@@ -197,7 +197,7 @@ def classical_denoise(noisy: Signals, sampling_rate: float, band: Sequence[float
     A second-order Butterworth band-pass run both ways, then soft thresholds on sym8 wavelet coefficients (Donoho and
     Johnstone 1994, noise from the finest ones).
     """
-    passed = bandpass(noisy, band[0], min(band[1], _HIGHEST * sampling_rate), sampling_rate)
+    passed = bandpass(noisy, low=band[0], high=min(band[1], _HIGHEST * sampling_rate), sampling_rate=sampling_rate)
     coarse, *fine = pywt.wavedec(passed, "sym8", axis=-1)
     if fine:
         noise = np.median(np.abs(fine[-1]), axis=-1, keepdims=True) / 0.6745

@@ -89,7 +89,7 @@ def noise_target(info: DatasetInfo, wanted: str) -> str:
     return wanted or (classes[0] if classes else "")
 
 
-def rows_of_class(dataset: PreparedDataset, target: str, name: str, rows: Rows) -> Rows:
+def rows_of_class(dataset: PreparedDataset, rows: Rows, *, target: str, name: str) -> Rows:
     """Return those of the rows that are of a class. Raises DataError when there is no such class."""
     classes = dataset.info.targets[target].classes if target else ()
     if name not in classes:
@@ -131,7 +131,7 @@ def noise_of_split(
     target = noise_target(dataset.info, config.target)
     sources = {}
     for kind in types or known:
-        chosen = rows_of_class(dataset, target, kind, rows) if target else rows
+        chosen = rows_of_class(dataset, rows, target=target, name=kind) if target else rows
         if len(chosen):
             sources[kind] = _stretches(dataset, chosen, config=config, missing=missing, sampling_rate=sampling_rate)
         elif types:
@@ -148,7 +148,11 @@ def _stretches(
     """Return stretches `(n, channels, length)` at the signals' rate, filled and filtered as the recipe says."""
     signals = fill_missing(dataset.read(rows), missing)
     signals = resample(signals, dataset.info.sampling_rate, sampling_rate).astype(np.float32, copy=False)
-    return bandpass(signals, config.band[0], config.band[1], sampling_rate) if config.band else signals
+    return (
+        bandpass(signals, low=config.band[0], high=config.band[1], sampling_rate=sampling_rate)
+        if config.band
+        else signals
+    )
 
 
 def annotated_beats(dataset: PreparedDataset, rows: Rows, spec: InputSpec) -> NDArray[np.int8] | None:

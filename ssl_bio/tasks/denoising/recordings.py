@@ -51,7 +51,7 @@ def denoise_recording(
         ):
             rate = _rate(recording, sampling_rate, source)
             check_recording_name(output, rate)
-            _say(recording, rate, run.metadata, source)
+            _say(recording, rate=rate, metadata=run.metadata, source=source)
             model = run.model.to(device).eval()
             found = _denoised(model, recording, rate=rate, metadata=run.metadata, device=device, scratch=Path(folder))
             save_recording(
@@ -96,7 +96,7 @@ def _files(recording: Path) -> list[Path]:
     return [recording, recording.with_suffix(".dat")] if recording.suffix == ".hea" else [recording]
 
 
-def _say(recording: LongRecording, rate: float, metadata: CheckpointMetadata, source: Path) -> None:
+def _say(recording: LongRecording, *, rate: float, metadata: CheckpointMetadata, source: Path) -> None:
     """Say what is about to happen. Raises DataError for channels that the run cannot take."""
     n, n_channels = len(recording.channels), len(metadata.channels)
     if n_channels not in (1, n):

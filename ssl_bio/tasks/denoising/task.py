@@ -143,7 +143,7 @@ class Denoising(Task[DenoisingConfig, DenoisingEvaluateConfig, SignalTarget, Den
         if not config.clean:
             return np.ones(len(rows), bool)
         target = noises.noise_target(dataset.info, config.target)
-        return np.isin(rows, noises.rows_of_class(dataset, target, config.clean, rows))
+        return np.isin(rows, noises.rows_of_class(dataset, rows, target=target, name=config.clean))
 
     def pretraining_dataset(self, dataset: PreparedDataset) -> PreparedDataset:
         """Return the dataset with its clean signals."""
@@ -249,7 +249,7 @@ class Denoising(Task[DenoisingConfig, DenoisingEvaluateConfig, SignalTarget, Den
         strange = "; * not learnt" if any(row[0].endswith("*") for row in rows) else ""
         return [Table(f"noise by noise: {legend}{strange}", ["", *known], rows)]
 
-    def plots(self, run: RunFolder, target: SignalTarget, evaluation: Evaluation, spec: InputSpec) -> None:
+    def plots(self, run: RunFolder, *, target: SignalTarget, evaluation: Evaluation, spec: InputSpec) -> None:
         """Draw a few seconds before and after, and the SNR gain against the level of each type of noise."""
         draw_denoised(run, evaluation, conditions=conditions_of(evaluation), sampling_rate=spec.sampling_rate)
 
