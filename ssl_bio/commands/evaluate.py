@@ -158,7 +158,7 @@ def _evaluate_external(
     _show(results[0], f"{run.path.name} on {dataset.info.name}, {split} ({evaluation.n} windows)")
     seen = _seen_in_training(dataset, rows, metadata)
     if seen is None:
-        warn("the run's own data are not at hand: nobody can tell which of these people or windows it has seen")
+        warn("the run's own data are not at hand: which of these people or windows it has seen is not known")
     elif seen.any:
         note(f"seen in training: {seen.n_people} of the people, {seen.n_windows} identical windows; without them:")
         unseen = rows[~seen.rows]

@@ -96,10 +96,14 @@ def chosen_lines(resolved: Resolved) -> list[str]:
         chosen = by_origin.pop(origin, [])
         if chosen:
             lines.append(f"from {origin}: {', '.join(f'{path}={value_text(flat[path])}' for path in chosen)}")
-    counted = [f"{len(paths)} keys from {_short(origin)}" for origin, paths in by_origin.items()]
+    counted = [f"{_count(paths)} from {_short(origin)}" for origin, paths in by_origin.items()]
     if counted:
         lines.append(f"{', '.join(counted)}, the rest defaults: recipe.toml in the run folder has each")
     return lines
+
+
+def _count(paths: list[str]) -> str:
+    return "1 key" if len(paths) == 1 else f"{len(paths)} keys"
 
 
 def _short(origin: str) -> str:

@@ -117,7 +117,7 @@ class Predictor(nn.Module):
         ]
         return torch.cat(pooled, dim=-1)
 
-    def answer(self, features: Tensor) -> Tensor:
+    def apply_head(self, features: Tensor) -> Tensor:
         """Return the head's outputs `(batch, n_outputs)` for pooled features."""
         outputs: Tensor = self.unit(self.head(self.dropout((features - self.feature_mean) / self.feature_std)))
         return outputs
@@ -125,7 +125,7 @@ class Predictor(nn.Module):
     def predict_per_token(self, signals: Tensor) -> Tensor:
         """Return the outputs `(batch, n_tokens, n_outputs)` for each token as if it were the only one."""
         tokens: Tensor = self.backbone(signals)
-        return self.answer(tokens.flatten(0, 1)).view(*tokens.shape[:2], -1)
+        return self.apply_head(tokens.flatten(0, 1)).view(*tokens.shape[:2], -1)
 
     def forward(self, signals: Tensor) -> Tensor:
-        return self.answer(self.features(signals))
+        return self.apply_head(self.features(signals))

@@ -91,7 +91,7 @@ def comparison_table(evaluations: Sequence[Evaluation], others: Baselines) -> li
         cells.append([other, *(_beside(name, theirs.get(name), values[name].mean()) for name in shown)])
     if len(shown) > len(others):  # the narrower way round
         cells = [list(column) for column in zip(*cells, strict=True)]
-    return [Table("beside it (ours - it)", cells[0], cells[1:])]
+    return [Table("baselines and references (ours - theirs)", cells[0], cells[1:])]
 
 
 def _beside(name: str, theirs: float | None, ours: float) -> str:

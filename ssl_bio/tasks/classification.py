@@ -11,9 +11,8 @@ from torch.nn import functional as F
 from ssl_bio.config.tasks import ClassificationConfig, EvaluateConfig
 from ssl_bio.data.store import PreparedDataset, Rows
 from ssl_bio.errors import DataError
-from ssl_bio.metrics import compute
 from ssl_bio.metrics.classification import confusion
-from ssl_bio.results.evaluation import Evaluation, Group, Predictions, Table
+from ssl_bio.results.evaluation import Evaluation, Table
 from ssl_bio.tasks.base import LabelledRows
 from ssl_bio.tasks.windows import WindowTarget, WindowTask
 from ssl_bio.training import probe
@@ -78,18 +77,6 @@ class Classification(WindowTask[ClassificationConfig, EvaluateConfig, ClassTarge
         if self.config.probe == "ridge":
             return probe.ridge_classifier(features, targets, self.config.probe_alpha)
         return probe.logistic_classifier(features, targets, self.config.probe_c)
-
-    def score(self, target: ClassTarget, predictions: Predictions) -> Evaluation:
-        """Return the classification metrics."""
-        targets, probabilities = predictions.arrays["target"], predictions.arrays["probability"]
-        found = compute("classes", targets, probabilities)
-        return Evaluation(
-            n=len(targets),
-            loss=float(predictions.arrays["loss"].mean()),
-            metrics=found,
-            groups=[Group("", found)],
-            predictions=predictions,
-        )
 
     def tables(self, target: ClassTarget, evaluations: Sequence[Evaluation]) -> list[Table]:
         """Return the confusion of classes of a single evaluation."""

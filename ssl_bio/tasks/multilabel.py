@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ssl_bio.config.tasks import EvaluateConfig, MultilabelConfig
 from ssl_bio.data.store import PreparedDataset, Rows
 from ssl_bio.metrics import compute
-from ssl_bio.results.evaluation import Evaluation, Group, Predictions, Table
+from ssl_bio.results.evaluation import Evaluation, Table
 from ssl_bio.tasks.classification import positions_of
 from ssl_bio.tasks.windows import WindowTarget, WindowTask
 from ssl_bio.training import probe
@@ -70,18 +70,6 @@ class Multilabel(WindowTask[MultilabelConfig, EvaluateConfig, LabelTarget]):
         if self.config.probe == "ridge":
             return probe.ridge_classifier(features, targets, self.config.probe_alpha)
         return probe.logistic_labels(features, targets, self.config.probe_c)
-
-    def score(self, target: LabelTarget, predictions: Predictions) -> Evaluation:
-        """Return the multi-label metrics."""
-        targets, probabilities = predictions.arrays["target"], predictions.arrays["probability"]
-        found = compute("labels", targets, probabilities)
-        return Evaluation(
-            n=len(targets),
-            loss=float(predictions.arrays["loss"].mean()),
-            metrics=found,
-            groups=[Group("", found)],
-            predictions=predictions,
-        )
 
     def tables(self, target: LabelTarget, evaluations: Sequence[Evaluation]) -> list[Table]:
         """Return each label's metrics of a single evaluation."""

@@ -17,10 +17,10 @@ from ssl_bio.data.augmentations import even_crops, time_stretch
 from ssl_bio.data.loader import Batch, BatchSource, FeatureDataset, Loader
 from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows, TargetInfo
 from ssl_bio.errors import DataError, RecipeError
-from ssl_bio.metrics import metrics_of
+from ssl_bio.metrics import compute, metrics_of
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.models.heads import Predictor, Unit
-from ssl_bio.results.evaluation import Predictions
+from ssl_bio.results.evaluation import Evaluation, Group, Predictions
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import TargetSpec, Task, expect, ordered_loader
 from ssl_bio.training import probe
@@ -270,7 +270,7 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
     def _of_features(
         self, model: Predictor, target: TargetT, *, batch: Batch, device: torch.device
     ) -> tuple[Tensor, Tensor]:
-        outputs = model.answer(torch.from_numpy(batch.inputs).to(device))
+        outputs = model.apply_head(torch.from_numpy(batch.inputs).to(device))
         encoded = target.encode(torch.from_numpy(np.asarray(batch.targets)).to(device))
         return target.predictions(outputs), target.loss(outputs.double(), encoded.double(), mean=False)
 
@@ -287,6 +287,18 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
                 wanted = encoded if rate == 1 else encoded * rate
                 losses.append(target.loss(outputs.double(), wanted, mean=False))
         return torch.stack(found).mean(dim=0), torch.stack(losses).mean(dim=0)
+
+    def score(self, target: TargetT, predictions: Predictions) -> Evaluation:
+        """Return the metrics that are defined on the task's predictions."""
+        arrays = predictions.arrays
+        found = compute(self.predictions_kind, arrays["target"], arrays[self.prediction_array])
+        return Evaluation(
+            n=len(arrays["target"]),
+            loss=float(arrays["loss"].mean()),
+            metrics=found,
+            groups=[Group("", found)],
+            predictions=predictions,
+        )
 
     def as_probe(self) -> Self:
         """Return the task as a linear probe asks it during pretraining: all training labels, a head that is solved."""
@@ -353,7 +365,7 @@ class WindowObjective(BaseObjective):
             partner = torch.randperm(len(inputs), device=inputs.device)
             inputs = share * inputs + (1 - share) * inputs[partner]
             encoded = share * encoded + (1 - share) * encoded[partner]
-        outputs = self.module.answer(inputs) if self.frozen_features else self.module(inputs)
+        outputs = self.module.apply_head(inputs) if self.frozen_features else self.module(inputs)
         smoothing = self.label_smoothing if self.module.training else 0.0
         loss = self.target.loss(outputs, encoded, label_smoothing=smoothing)
         return mean_loss(loss, len(inputs))

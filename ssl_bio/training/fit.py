@@ -236,7 +236,7 @@ def _save(loop: _Loop, state: _State) -> None:
         tensors |= {f"average.{name}": tensor for name, tensor in loop.average.averaged_state().items()}
     for index, slots in loop.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
-    facts = {
+    progress_made = {
         "epoch": state.epoch,
         "seconds": state.seconds,
         "best_epoch": state.best_epoch,
@@ -244,7 +244,7 @@ def _save(loop: _Loop, state: _State) -> None:
         "history": state.history,
         "identity": loop.context.identity,
     }
-    loop.context.run.save_state({name: tensor.clone() for name, tensor in tensors.items()}, facts)
+    loop.context.run.save_state({name: tensor.clone() for name, tensor in tensors.items()}, progress_made)
 
 
 def _restore(loop: _Loop) -> _State:
@@ -252,27 +252,29 @@ def _restore(loop: _Loop) -> _State:
     saved = run.load_state()
     if saved is None:
         return _State()
-    tensors, facts = saved
-    if facts["identity"] != identity:
+    tensors, progress_made = saved
+    if progress_made["identity"] != identity:
         raise CheckpointError(
-            f"{run.path}: --resume: the run learnt from {facts['identity']}, now there is {identity}; "
+            f"{run.path}: --resume: the run learnt from {progress_made['identity']}, now there is {identity}; "
             "bring that back, or start again with --overwrite"
         )
     loop.module.load_state_dict(_with_prefix(tensors, "model."))
     if loop.average:
-        loop.average.load_averaged_state(_with_prefix(tensors, "average."), n_updates=facts["epoch"] * len(loop.loader))
+        loop.average.load_averaged_state(
+            _with_prefix(tensors, "average."), n_updates=progress_made["epoch"] * len(loop.loader)
+        )
     slots: dict[int, dict[str, Tensor]] = {}
     for name, value in _with_prefix(tensors, "optimizer.").items():
         index, slot = name.split(".")
         slots.setdefault(int(index), {})[slot] = value
     loop.optimizer.load_state_dict({"state": slots, "param_groups": loop.optimizer.state_dict()["param_groups"]})
     return _State(
-        epoch=facts["epoch"],
-        seconds=facts["seconds"],
-        best_epoch=facts["best_epoch"],
-        best_score=-math.inf if facts["best_score"] is None else facts["best_score"],
+        epoch=progress_made["epoch"],
+        seconds=progress_made["seconds"],
+        best_epoch=progress_made["best_epoch"],
+        best_score=-math.inf if progress_made["best_score"] is None else progress_made["best_score"],
         best=_with_prefix(tensors, "best."),
-        history=facts["history"],
+        history=progress_made["history"],
     )
 
 

@@ -132,7 +132,7 @@ def test_resume_says_what_it_does_not_take(tiny: str, monkeypatch: pytest.Monkey
 def test_seeds_end_with_mean_and_reference(pretrained: str) -> None:
     reference = ["--set", "reference.full.Accuracy=0.75", "--set", "reference.source=somebody 2020"]
     said = succeed("finetune", "--mode", "full", "--seeds", "0,1,2", *reference)
-    for part in ("seed 0", "seed 2", "mean ± std", "0.7500", "ours - it", "somebody 2020"):
+    for part in ("seed 0", "seed 2", "mean ± std", "0.7500", "ours - theirs", "somebody 2020"):
         assert part in said
     assert len(sheet.read(Path("results.csv"))) == 3
     assert "every finetuned run so far" in succeed("finetune", "--mode", "random-frozen")

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_bio.results import sheet
 from ssl_bio.data.ingest.ingest import write_prepared
 from ssl_bio.data.readers import series
+from ssl_bio.results import sheet
 from tests.command_line import only_run, refused, succeed
 
 SHEET = Path("results.csv")

@@ -36,7 +36,12 @@ def predictions(folder: Path) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("options", [["--mode", "full", "--loss", "l1"], ["--mode", "linear-probe"]])
 def test_heart_rate(pretrained: str, options: list[str]) -> None:
     said = succeed("finetune", *options, "--set", "finetune.task=regression", "--set", "data.target=heart_rate")
-    for part in ("windows without a known heart_rate are left out", "MAE", "always the median", "beside it"):
+    for part in (
+        "windows without a known heart_rate are left out",
+        "MAE",
+        "always the median",
+        "baselines and references",
+    ):
         assert part in said
     (row,) = sheet.read(SHEET)
     assert row["task_name"] == "synthetic_heart_rate"
@@ -293,13 +298,13 @@ def test_runs_of_another_target_stand_in_no_common_table(pretrained: str) -> Non
 
 
 def test_a_figure_that_validation_never_has(tiny: str) -> None:
-    from ssl_bio.tasks import classification
+    from ssl_bio.tasks import windows
 
     def without(*arguments: object) -> dict[str, float]:
         return {"Accuracy": 0.5}
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(classification, "compute", without)
+        patched.setattr(windows, "compute", without)
         options = ["--mode", "scratch", "--set", "finetune.monitor=AUROC"]
         assert "no epoch has a val_AUROC" in refused("finetune", "--recipe", tiny, *options)
 

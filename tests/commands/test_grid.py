@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ssl_bio.commands import grid
-from ssl_bio.results import sheet
 from ssl_bio.errors import RecipeError
+from ssl_bio.results import sheet
 from tests.command_line import TINY, refused, run, succeed
 
 SHEET = Path("results.csv")

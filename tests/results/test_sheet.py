@@ -1,6 +1,7 @@
 """The sheet: columns by name, whole rows under concurrency, nothing lost, nothing mistaken for a sheet."""
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssl_bio import sheet
 from ssl_bio.errors import SheetError
+from ssl_bio.results import sheet
 
 LAB = "model_name,task_name,AUC_PR,AUROC,Accuracy,BalancedAccuracy,CohenKappa,F1_weighted,MAE,R2,RMSE"
 SHEET = Path("results.csv")
@@ -32,7 +33,7 @@ def test_older_sheet_keeps_its_order_and_extra_columns() -> None:
     sheet.append(SHEET, [{"model_name": "new", "task_name": "har", "Accuracy": 0.25}])
     rows = sheet.read(SHEET)
     assert list(rows[0])[:4] == ["task_name", "who", "model_name", "Accuracy"]
-    assert set(sheet.COLUMNS) <= set(rows[0])
+    assert set(sheet.columns()) <= set(rows[0])
     assert [row["model_name"] for row in rows] == ["old", "new"]
     assert (rows[0]["who"], rows[1]["who"], rows[1]["Accuracy"]) == ("Ann", "", "0.2500")
 
@@ -72,6 +73,62 @@ def test_folder_and_unwritable_place_are_refused_before_training() -> None:
         sheet.check(Path("file/results.csv"))
 
 
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_a_pipe_is_refused_and_left_alone(through_a_link: bool) -> None:
+    os.mkfifo("pipe")
+    path = Path("pipe")
+    if through_a_link:
+        path = Path("link.csv")
+        path.symlink_to("pipe")
+    for refused in (lambda: sheet.check(path), lambda: sheet.append(path, [{"model_name": "a", "task_name": "b"}])):
+        with pytest.raises(SheetError, match="a device or pipe, not a file"):
+            refused()
+    assert Path("pipe").is_fifo()
+    assert path.is_symlink() == through_a_link
+
+
+def test_a_device_is_refused() -> None:
+    # Only asked beforehand: a test that fails must not replace the machine's device.
+    with pytest.raises(SheetError, match="/dev/null: a device or pipe"):
+        sheet.check(Path("/dev/null"))
+
+
+def test_a_link_to_a_sheet_stays_a_link() -> None:
+    sheet.append(Path("real.csv"), [{"model_name": "a", "task_name": "t"}])
+    SHEET.symlink_to("real.csv")
+    sheet.append(SHEET, [{"model_name": "b", "task_name": "t"}])
+    assert SHEET.is_symlink()
+    assert [row["model_name"] for row in sheet.read(Path("real.csv"))] == ["a", "b"]
+
+
+class TestRunIds:
+    """A row is known by its run and its task, and is there only once."""
+
+    def test_a_row_of_the_same_run_and_task_is_replaced(self) -> None:
+        first = {"model_name": "m", "task_name": "t", "run_id": "r1", "Accuracy": 0.5}
+        sheet.append(SHEET, [first, {**first, "task_name": "u"}, {**first, "run_id": "r2"}])
+        sheet.append(SHEET, [{**first, "Accuracy": 0.75}])
+        found = [(row["run_id"], row["task_name"], row["Accuracy"]) for row in sheet.read(SHEET)]
+        assert found == [("r1", "u", "0.5000"), ("r2", "t", "0.5000"), ("r1", "t", "0.7500")]
+
+    def test_rows_without_a_run_are_never_replaced(self) -> None:
+        for _ in range(3):
+            sheet.append(SHEET, [{"model_name": "m", "task_name": "t"}])
+        assert len(sheet.read(SHEET)) == 3
+
+    def test_a_sheet_that_knew_no_runs_learns_of_them(self) -> None:
+        SHEET.write_text(f"{LAB}\nCM-SSL,t,,,,,,,1.8753,0.9628,2.5090\n")
+        for accuracy in (0.5, 0.75):
+            sheet.append(SHEET, [{"model_name": "m", "task_name": "t", "run_id": "r1", "Accuracy": accuracy}])
+        assert [(row["model_name"], row["Accuracy"]) for row in sheet.read(SHEET)] == [("CM-SSL", ""), ("m", "0.7500")]
+
+    def test_rows_that_somebody_cut_short_stay(self) -> None:
+        sheet.append(SHEET, [{"model_name": "m", "task_name": "t", "run_id": "r1"}])
+        SHEET.write_text(SHEET.read_text() + "short,t\n")
+        sheet.append(SHEET, [{"model_name": "n", "task_name": "t", "run_id": "r1"}])
+        assert [row["model_name"] for row in sheet.read(SHEET)] == ["short", "n"]
+
+
 @given(names=st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"])), min_size=1, max_size=4))
 def test_any_text_survives(names: list[str]) -> None:
     SHEET.unlink(missing_ok=True)
@@ -82,14 +139,14 @@ def test_any_text_survives(names: list[str]) -> None:
 
 def test_eight_processes_append_fifty_rows_each() -> None:
     code = (
-        "import sys; from pathlib import Path; from ssl_bio import sheet\n"
+        "import sys; from pathlib import Path; from ssl_bio.results import sheet\n"
         "for i in range(50): sheet.append(Path('results.csv'), [{'model_name': sys.argv[1], 'task_name': str(i)}])"
     )
     running = [subprocess.Popen([sys.executable, "-c", code, f"process{k}"]) for k in range(8)]
     assert [process.wait(timeout=120) for process in running] == [0] * 8
     with SHEET.open(newline="") as file:
         header, *rows = list(csv.reader(file))
-    assert header == list(sheet.COLUMNS)
+    assert header == sheet.columns()
     assert len(rows) == 400
-    assert {len(row) for row in rows} == {len(sheet.COLUMNS)}
+    assert {len(row) for row in rows} == {len(sheet.columns())}
     assert len({(row[0], row[1]) for row in rows}) == 400

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ssl_bio.data.mixing import Noise
+from ssl_bio.data.view import View
+from ssl_bio.denoising import Trial
+from ssl_bio.outcome import STATISTICS, Cell, Signal
 from torch import Tensor, nn
 
 from ssl_bio import denoising
 from ssl_bio.data import convert, synthetic
-from ssl_bio.data.mixing import Noise
 from ssl_bio.data.store import PreparedDataset
-from ssl_bio.data.view import View
-from ssl_bio.denoising import Trial
 from ssl_bio.models.denoiser import Denoiser
-from ssl_bio.outcome import STATISTICS, Cell, Signal
 
 CPU = torch.device("cpu")
 

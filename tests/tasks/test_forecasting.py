@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from ssl_bio.models.readers import LSTMReader
+from ssl_bio.outcome import Series
 from torch import Tensor, nn
 
 from ssl_bio.models.forecaster import Scaling, StepForecaster
-from ssl_bio.models.readers import LSTMReader
-from ssl_bio.outcome import Series
 from ssl_bio.tasks import ForecastTask
 
 STEPS = 6

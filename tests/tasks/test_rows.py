@@ -4,17 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from ssl_bio import samples
 from ssl_bio.checkpoint import Facts
-from ssl_bio.data import convert
-from ssl_bio.data.store import PreparedDataset
 from ssl_bio.data.synthetic import generate
-from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.outcome import Labels, Values
 from ssl_bio.recipe import check, parse_overrides
 from ssl_bio.resolve import resolve
 from ssl_bio.schema import Recipe
+
+from ssl_bio import samples
+from ssl_bio.data import convert
+from ssl_bio.data.store import PreparedDataset
+from ssl_bio.errors import DataError, RecipeError
 
 
 @pytest.fixture

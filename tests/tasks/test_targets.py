@@ -12,7 +12,6 @@ from sklearn.metrics import (
     roc_auc_score,
     root_mean_squared_error,
 )
-
 from ssl_bio.outcome import Classes, Labels, Outcome, Series, Values, season
 
 THREE = Classes(names=("a", "b", "c"))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from ssl_bio.outcome import Classes
 from torch.nn import functional as F
 
 from ssl_bio.models.contrast import MaskedContrast
@@ -9,7 +10,6 @@ from ssl_bio.models.denoiser import Denoiser
 from ssl_bio.models.heads import Predictor
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
 from ssl_bio.models.wave_unet import Shape, WaveUNet
-from ssl_bio.outcome import Classes
 from ssl_bio.pretexts import ContrastTask, TimeMAETask
 from ssl_bio.tasks import DenoiseTask, DownstreamTask
 

@@ -1,4 +1,4 @@
-"""The loop: resume is bit-exact, the best epoch is kept, a lost loss stops the run."""
+"""The loop: a resumed run is bit-exact, the best epoch is kept, a lost loss stops the run."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,61 +7,89 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
-from ssl_bio.runs.folder import RunFolder
-from ssl_bio.data.view import Batches, Features
+from ssl_bio.data.loader import FeatureDataset, Loader
 from ssl_bio.errors import CheckpointError, TrainingError
 from ssl_bio.models.heads import Predictor
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
-from ssl_bio.outcome import Classes
-from ssl_bio.pretexts import TimeMAETask
-from ssl_bio.tasks import DownstreamTask, StepResult, Task
-from ssl_bio.train import Fitted, History, Settings, Validate, fit
+from ssl_bio.pretexts.timemae import TimeMAEObjective
+from ssl_bio.runs.folder import RunFolder
+from ssl_bio.tasks.classification import ClassTarget
+from ssl_bio.tasks.windows import WindowObjective
+from ssl_bio.training.fit import FitResult, FitSettings, History, RunContext, Validate, fit
+from ssl_bio.training.objective import BaseObjective, Objective, StepOutput, TensorBatch
+from ssl_bio.training.optim import ParameterGroup
 
-CPU = torch.device("cpu")
-SETTINGS = Settings(epochs=4, seed=0, weight_decay=0.01, schedule="cosine", warmup_epochs=1)
+SETTINGS = FitSettings(epochs=4, seed=0, weight_decay=0.01, schedule="cosine", warmup_epochs=1)
 N, CHANNELS, LENGTH = 40, 3, 64
 
 
-class Stopped(Exception):  # noqa: N818  # it plays the part of a pulled plug
+class Stopped(Exception):  # noqa: N818  # it stands for a machine that goes down
     """Stands for a machine that goes down."""
 
 
-def batches() -> Batches:
+def batches() -> Loader:
     rng = np.random.default_rng(0)
     signals = rng.standard_normal((N, CHANNELS, LENGTH)).astype(np.float32)
-    return Batches(Features(signals, np.arange(N) % 3), batch_size=16)
+    return Loader(source=FeatureDataset(values=signals, targets=np.arange(N) % 3), batch_size=16)
 
 
-def pretext() -> Task:
+def pretext() -> Objective:
     torch.manual_seed(0)
-    model = TimeMAE(TimeMAEBackbone(CHANNELS, LENGTH, d_model=16, n_layers=2), decoder_layers=1, vocab_size=8)
-    return TimeMAETask(model, lr=1e-3, mask_ratio=0.6, momentum=0.9, alpha=5, beta=1, label_smoothing=0.2)
+    backbone = TimeMAEBackbone(n_channels=CHANNELS, length=LENGTH, d_model=16, n_layers=2)
+    model = TimeMAE(backbone=backbone, decoder_layers=1, vocab_size=8)
+    return TimeMAEObjective(model, lr=1e-3, mask_ratio=0.6, momentum=0.9, alpha=5, beta=1, label_smoothing=0.2)
 
 
-def classify() -> Task:
+def classify() -> Objective:
     torch.manual_seed(0)
-    model = Predictor(TimeMAEBackbone(CHANNELS, LENGTH, d_model=16, n_layers=1, stem="conv"), 3, dropout=0.1)
-    return DownstreamTask(model, Classes(names=("a", "b", "c")), lr=1e-3, backbone_lr=1e-4, mixup=0.4)
+    backbone = TimeMAEBackbone(n_channels=CHANNELS, length=LENGTH, d_model=16, n_layers=1, stem="conv")
+    model = Predictor(backbone=backbone, n_outputs=3, dropout=0.1)
+    return WindowObjective(model, ClassTarget(names=("a", "b", "c")), lr=1e-3, backbone_lr=1e-4, mixup=0.4)
 
 
-def run_folder(name: str) -> RunFolder:
+def context(name: str, *, resume: bool = False, identity: str = "") -> RunContext:
     run = RunFolder(Path(name))
     run.path.mkdir(exist_ok=True)
-    return run
+    return RunContext(run=run, device=torch.device("cpu"), resume=resume, identity=identity)
 
 
-def stopping_after(epoch: int) -> Validate:
-    def validate(model: nn.Module, history: History) -> dict[str, float]:
+def train(
+    objective: Objective,
+    name: str,
+    *,
+    settings: FitSettings = SETTINGS,
+    validate: Validate | None = None,
+    resume: bool = False,
+    identity: str = "",
+) -> FitResult:
+    where = context(name, resume=resume, identity=identity)
+    return fit(objective, loader=batches(), settings=settings, context=where, validate=validate)
+
+
+def stopping_after(epoch: int, objective: Objective) -> Validate:
+    """Return a validation that scores the weights, and stops everything after an epoch."""
+
+    def validate(history: History) -> dict[str, float]:
         if len(history) >= epoch:
             raise Stopped
-        return {"val_loss": float(sum(p.detach().double().sum() for p in model.parameters()))}
+        return {"val_loss": float(sum(p.detach().double().sum() for p in objective.module.parameters()))}
 
     return validate
 
 
-def same(first: Fitted, second: Fitted) -> None:
+def saying(name: str, *values: float | None) -> Validate:
+    """Return a validation that says these values, one an epoch; None: nothing."""
+    following = iter(values)
+
+    def validate(history: History) -> dict[str, float]:
+        value = next(following)
+        return {} if value is None else {name: value}
+
+    return validate
+
+
+def assert_same(first: FitResult, second: FitResult) -> None:
     assert first.tensors.keys() == second.tensors.keys()
     for name, tensor in first.tensors.items():
         assert torch.equal(tensor, second.tensors[name]), name
@@ -69,16 +97,23 @@ def same(first: Fitted, second: Fitted) -> None:
 
 @pytest.mark.parametrize("make", [pretext, classify])
 @pytest.mark.parametrize("stop", [1, 3])
-def test_resumed_run_equals_uninterrupted_run_bit_for_bit(make: Callable[[], Task], stop: int) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(make: Callable[[], Objective], stop: int) -> None:
     settings = replace(
-        SETTINGS, average=0.9 if make is classify else 0, optimizer="sgd" if stop == 3 else "adamw", monitor="val_loss"
+        SETTINGS,
+        ema_decay=0.9 if make is classify else 0,
+        optimizer="sgd" if stop == 3 else "adamw",
+        monitor="val_loss",
+        max_grad_norm=1.0,
     )
-    whole = fit(make(), batches(), settings, run_folder("whole"), CPU, stopping_after(99))
+    objective = make()
+    whole = train(objective, "whole", settings=settings, validate=stopping_after(99, objective))
+    broken = make()
     with pytest.raises(Stopped):
-        fit(make(), batches(), settings, run_folder("broken"), CPU, stopping_after(stop))
+        train(broken, "broken", settings=settings, validate=stopping_after(stop, broken))
     torch.manual_seed(12345)  # a new process starts with other generators
-    resumed = fit(make(), batches(), settings, run_folder("broken"), CPU, stopping_after(99), resume=True)
-    same(whole, resumed)
+    again = make()
+    resumed = train(again, "broken", settings=settings, validate=stopping_after(99, again), resume=True)
+    assert_same(whole, resumed)
     assert whole.best_epoch == resumed.best_epoch
 
     def rows(folder: str) -> list[str]:
@@ -87,84 +122,91 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(make: Callable[[], Tas
     assert rows("whole") == rows("broken")
 
 
-def test_state_of_other_data_is_refused() -> None:
-    run = run_folder("a")
+def test_a_state_of_other_data_is_refused() -> None:
+    objective = pretext()
     with pytest.raises(Stopped):
-        fit(pretext(), batches(), SETTINGS, run, CPU, stopping_after(1), identity="dataset a")
+        train(objective, "a", validate=stopping_after(1, objective), identity="dataset a")
     with pytest.raises(CheckpointError, match="learnt from dataset a, now there is dataset b"):
-        fit(pretext(), batches(), SETTINGS, run, CPU, resume=True, identity="dataset b")
+        train(pretext(), "a", resume=True, identity="dataset b")
+
+
+def test_resuming_nothing_starts_from_the_beginning() -> None:
+    assert_same(train(pretext(), "a", resume=True), train(pretext(), "b"))
 
 
 def test_lost_weights_stop_the_run() -> None:
+    settings = replace(SETTINGS, schedule="constant", warmup_epochs=0, weight_decay=1e38)
     with pytest.raises(TrainingError, match=r"no longer finite.* epoch [12]"):
-        fit(
-            classify(),
-            batches(),
-            replace(SETTINGS, schedule="constant", warmup_epochs=0, weight_decay=1e38),
-            run_folder("a"),
-            CPU,
-        )
+        train(classify(), "a", settings=settings)
 
 
 def test_same_seed_same_weights_and_another_seed_others() -> None:
-    first = fit(pretext(), batches(), SETTINGS, run_folder("a"), CPU)
-    second = fit(pretext(), batches(), SETTINGS, run_folder("b"), CPU)
-    other = fit(pretext(), batches(), replace(SETTINGS, seed=1), run_folder("c"), CPU)
-    same(first, second)
+    first, second = train(pretext(), "a"), train(pretext(), "b")
+    other = train(pretext(), "c", settings=replace(SETTINGS, seed=1))
+    assert_same(first, second)
     assert any(not torch.equal(first.tensors[name], other.tensors[name]) for name in first.tensors)
 
 
 def test_best_epoch_by_monitor_and_patience() -> None:
-    scores = iter([3.0, 1.0, 2.0, 2.0, 0.5])
     settings = replace(SETTINGS, epochs=5, monitor="val_loss", patience=2)
-    fitted = fit(classify(), batches(), settings, run_folder("a"), CPU, lambda *_: {"val_loss": next(scores)})
-    assert (fitted.best_epoch, fitted.epochs) == (2, 4)
-    assert fitted.figures["val_loss"] == 1.0
+    result = train(classify(), "a", settings=settings, validate=saying("val_loss", 3.0, 1.0, 2.0, 2.0, 0.5))
+    assert (result.best_epoch, result.epochs) == (2, 4)
+    assert result.metrics["val_loss"] == 1.0
 
 
-def test_monitor_of_a_score_wants_more() -> None:
-    scores = iter([0.3, 0.9, 0.5, 0.9])
+def test_a_score_is_best_when_high_and_of_equal_ones_the_first_counts() -> None:
     settings = replace(SETTINGS, monitor="val_Accuracy")
-    fitted = fit(classify(), batches(), settings, run_folder("a"), CPU, lambda *_: {"val_Accuracy": next(scores)})
-    assert fitted.best_epoch == 2
+    result = train(classify(), "a", settings=settings, validate=saying("val_Accuracy", 0.3, 0.9, 0.5, 0.9))
+    assert result.best_epoch == 2
 
 
-class Diverging:
-    """A task whose loss is lost in its second epoch."""
+def test_epochs_without_the_monitored_metric_choose_nothing() -> None:
+    settings = replace(SETTINGS, monitor="probe_Accuracy")
+    some = saying("probe_Accuracy", None, 0.5, None, 0.25)
+    assert train(classify(), "a", settings=settings, validate=some).best_epoch == 2
+    none = saying("probe_Accuracy", None, None, None, None)
+    with pytest.raises(TrainingError, match="no epoch has a probe_Accuracy"):
+        train(classify(), "b", settings=settings, validate=none)
+
+
+def test_without_a_monitor_the_last_epoch_is_kept() -> None:
+    objective = classify()
+    result = train(objective, "a", validate=saying("val_loss", 1.0, 0.5, 2.0, 3.0))
+    assert result.best_epoch == 4
+    assert all(torch.equal(tensor, objective.module.state_dict()[name]) for name, tensor in result.tensors.items())
+
+
+class Diverging(BaseObjective):
+    """Loses the loss in its second epoch."""
 
     def __init__(self) -> None:
         self.inner = classify()
-        self.model = self.inner.model
+        self.module = self.inner.module
         self.steps = 0
 
-    def step(self, inputs: Tensor, targets: Tensor | None) -> StepResult:
+    def step(self, batch: TensorBatch) -> StepOutput:
         self.steps += 1
-        result = self.inner.step(inputs, targets)
+        output = self.inner.step(batch)
         if self.steps < 5:
-            return result
-        broken = result.loss * float("nan")
-        return StepResult(broken, {**result.sums, "mse": broken.detach()})
+            return output
+        lost = output.loss * float("nan")
+        return StepOutput(lost, {**output.sums, "mse": lost.detach()})
 
-    parameter_groups = property(lambda self: self.inner.parameter_groups)
-    after_step = property(lambda self: self.inner.after_step)
-    begin_epoch = property(lambda self: self.inner.begin_epoch)
-    figures = property(lambda self: self.inner.figures)
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return self.inner.parameter_groups()
 
 
-def test_lost_loss_names_epoch_step_and_term_and_keeps_the_last_state() -> None:
-    run = run_folder("a")
+def test_a_lost_loss_names_epoch_step_and_term_and_keeps_the_last_state() -> None:
     with pytest.raises(TrainingError, match=r"no longer finite \(in mse\) at epoch 2, step 2"):
-        fit(Diverging(), batches(), SETTINGS, run, CPU)
-    saved = run.load_state()
+        train(Diverging(), "a")
+    saved = RunFolder(Path("a")).load_state()
     assert saved is not None
     assert saved[1]["epoch"] == 1
     assert all(torch.isfinite(tensor).all() for tensor in saved[0].values())
 
 
 def test_rates_follow_the_schedule() -> None:
-    fit(classify(), batches(), SETTINGS, run_folder("a"), CPU)
-    header, *lines = Path("a/history.csv").read_text().splitlines()
-    column = header.split(",").index("lr_head")
-    rates = [float(line.split(",")[column]) for line in lines]
+    train(classify(), "a")
+    rates = RunFolder(Path("a")).read_history()["lr_head"]
     assert rates[0] == pytest.approx(1e-3)
     assert rates == sorted(rates, reverse=True)

@@ -105,11 +105,11 @@ def run_benchmark(model: Denoiser, benchmark: DenoisingBenchmark, device: torch.
             audible = np.flatnonzero(np.ptp(clean[:, 0], axis=-1))[:1]
             beats = None if benchmark.beats is None else benchmark.beats[start : start + _BATCH]
             for index, condition in enumerate(conditions):
-                answers = {name: method(noisy[index]) for name, method in methods.items()}
-                for name, answer in answers.items():
-                    found[name][-1][:, index] = _statistics(answer, clean, benchmark=benchmark, beats=beats)
+                denoised = {name: method(noisy[index]) for name, method in methods.items()}
+                for name, signals in denoised.items():
+                    found[name][-1][:, index] = _statistics(signals, clean, benchmark=benchmark, beats=beats)
                 for row in audible:
-                    curves = [clean[row, 0], *(answer[row, 0] for answer in answers.values())]
+                    curves = [clean[row, 0], *(signals[row, 0] for signals in denoised.values())]
                     examples.setdefault(condition.label, _excerpt(curves, rate))
             tick(min(start + _BATCH, len(benchmark.clean)))
     shown = np.stack(list(examples.values())) if examples else np.empty((0, 1 + len(methods), 0), np.float32)
@@ -137,6 +137,7 @@ def _windows(benchmark: DenoisingBenchmark, start: int) -> tuple[Signals, list[S
                 window[None],
                 kind=condition.noise,
                 level=condition.level,
+                # Another name of this stream would draw other noise than published results met.
                 rng=runtime.stream(0, f"judged under {condition.label}", row),
             )
             for row, window in zip(benchmark.clean.rows[start : start + _BATCH].tolist(), signals, strict=True)
@@ -153,10 +154,10 @@ def denoise_windows(model: Denoiser, noisy: Signals, *, sampling_rate: float, de
 
     offset, spread = usual_levels(read, noisy.shape[-1], sampling_rate)
     standard = standardised(noisy, offset, spread)
-    pieces = denoise_stream(
+    segments = denoise_stream(
         model, lambda first, last: standard[..., first:last], n_samples=noisy.shape[-1], device=device
     )
-    return np.asarray(np.concatenate(list(pieces), axis=-1) * spread, np.float32)
+    return np.asarray(np.concatenate(list(segments), axis=-1) * spread, np.float32)
 
 
 def usual_levels(read: ReadSegment, total: int, sampling_rate: float) -> tuple[Signals, Signals]:
@@ -210,11 +211,11 @@ _TINY = np.finfo(np.float32).tiny  # pywt divides by the threshold's size
 
 
 def _statistics(
-    answer: Signals, clean: Signals, *, benchmark: DenoisingBenchmark, beats: NDArray[np.int8] | None
+    denoised: Signals, clean: Signals, *, benchmark: DenoisingBenchmark, beats: NDArray[np.int8] | None
 ) -> Floats:
-    """Return the statistics `(n, n_statistics)` of answers to windows, both without offset; means over channels, so
+    """Return the statistics `(n, n_statistics)` of denoised windows, both without offset; means over channels, so
     that of several the loudest weighs most."""
-    ours, theirs = (part - part.mean(axis=-1, keepdims=True, dtype=np.float64) for part in (answer, clean))
+    ours, theirs = (part - part.mean(axis=-1, keepdims=True, dtype=np.float64) for part in (denoised, clean))
     power, error = theirs.var(axis=-1), np.square(ours - theirs).mean(axis=-1)
     scale = np.sqrt(ours.var(axis=-1) * power)
     correlation = (ours * theirs).mean(axis=-1) / np.where(scale > 0, scale, 1.0)
@@ -225,6 +226,6 @@ def _statistics(
     if beats is not None:
         rate = benchmark.clean.sampling_rate
         for row, codes in enumerate(beats):
-            counts[row] = compare_beats(find_beats(answer[row, 0], rate), np.flatnonzero(codes > 0), rate)
+            counts[row] = compare_beats(find_beats(denoised[row, 0], rate), np.flatnonzero(codes > 0), rate)
     means = (part.mean(axis=1) for part in (power, error, correlation))
     return np.column_stack([*means, loss, counts])

@@ -246,8 +246,8 @@ class Denoising(Task[DenoisingConfig, DenoisingEvaluateConfig, SignalTarget, Den
                 row.append(" -> ".join([*(_short(name, [value]) for value in beside), _short(name, values)]))
             rows.append(row)
         legend = "; ".join(f"{title} {' -> '.join([*others, 'ours'])}" for title, (_, others) in known.items())
-        strange = "; * not learnt" if any(row[0].endswith("*") for row in rows) else ""
-        return [Table(f"noise by noise: {legend}{strange}", ["", *known], rows)]
+        unseen_note = "; * not learnt" if any(row[0].endswith("*") for row in rows) else ""
+        return [Table(f"noise by noise: {legend}{unseen_note}", ["", *known], rows)]
 
     def plots(self, run: RunFolder, *, target: SignalTarget, evaluation: Evaluation, spec: InputSpec) -> None:
         """Draw a few seconds before and after, and the SNR gain against the level of each type of noise."""
