@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ssl_bio.commands.plan import RUNS, RunOptions, RunPlan, SeedPlan, Start, plan_seeds
+from ssl_bio.commands.plan import RUNS, RunOptions, RunPlan, SeedPlan, Start, asks_for_full, plan_seeds
 from ssl_bio.commands.report import append_rows, published, say_left_out, show_runs
 from ssl_bio.commands.steps import (
     already_complete,
@@ -69,6 +69,8 @@ def finetune(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] |
     on its test split."""
     sheet.check(options.sheet)
     device = runtime.pick_device(options.device)
+    if asks_for_full(options.overrides):
+        note("--backbone-lr trains the backbone: --mode full")
     plans = plan_seeds(options, checkpoint, seeds)
     for plan in plans:
         plan.run.check(kind="finetune", resume=options.resume, overwrite=options.overwrite)

@@ -85,7 +85,8 @@ def plan_seeds(options: RunOptions, checkpoint: str | None, seeds: Sequence[int]
 
     Raises RecipeError or CheckpointError when a recipe is not valid or a pretraining run is not there.
     """
-    options = options._replace(overrides=_backbone_rate_asks_for_full(options.overrides))
+    if asks_for_full(options.overrides):
+        options = options._replace(overrides=with_value(options.overrides, "finetune.mode", "full"))
     written = load_recipe(options.recipe) if options.recipe else None
     starts = _Starts(options, written, checkpoint)
     plans = []
@@ -106,13 +107,10 @@ def plan_seeds(options: RunOptions, checkpoint: str | None, seeds: Sequence[int]
     return plans
 
 
-def _backbone_rate_asks_for_full(overrides: ConfigLayer) -> ConfigLayer:
-    """Return the command line with `--mode full` where it gives the backbone a rate and no mode."""
+def asks_for_full(overrides: ConfigLayer) -> bool:
+    """Return whether the command line gives the backbone a rate and says no mode, which then is "full"."""
     asked = flatten(overrides.values)
-    if "finetune.backbone_lr" in asked and "finetune.mode" not in asked:
-        note("--backbone-lr trains the backbone: --mode full")
-        return with_value(overrides, "finetune.mode", "full")
-    return overrides
+    return "finetune.backbone_lr" in asked and "finetune.mode" not in asked
 
 
 class _Starts:
@@ -164,9 +162,12 @@ def _asked_parts(overrides: ConfigLayer) -> Recipe:
     """Return a recipe with what the command line says of seed and cross-validation, before any checkpoint is known."""
     asked = flatten(overrides.values)
     recipe = Recipe()
-    folds, fold = int(asked.get("data.folds", 0)), int(asked.get("data.fold", -1))
+    folds, fold, seed = (
+        value if isinstance(value := asked.get(path, default), int) else default
+        for path, default in (("data.folds", 0), ("data.fold", -1), ("seed", 0))
+    )
     data = recipe.data.model_copy(update={"folds": folds, "fold": max(fold, 0) if folds else fold})
-    return recipe.model_copy(update={"seed": int(asked.get("seed", 0)), "data": data})
+    return recipe.model_copy(update={"seed": seed, "data": data})
 
 
 def _resolve_run(

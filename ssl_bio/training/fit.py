@@ -25,6 +25,9 @@ History = Sequence[Mapping[str, float]]
 Validate = Callable[[History], dict[str, float]]
 
 
+_LONGEST_TITLE = 28  # characters, beside which a bar and live losses fit into 80 columns
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
     """How to train. `monitor` names the history column that chooses the epoch; empty: the last one is kept."""
@@ -120,7 +123,7 @@ def fit(
         objective=objective, loader=loader, settings=settings, optimizer=optimizer, average=average, context=context
     )
     state = _restore(loop) if context.resume else _State()
-    with progress(f"{run.path.name}", settings.epochs * len(loader)) as tick:
+    with progress(_title(run.path.name), settings.epochs * len(loader)) as tick:
         while state.epoch < settings.epochs and not _stale(state, settings):
             started = time.perf_counter()
             row = _train_epoch(loop, state.epoch, tick)
@@ -187,6 +190,11 @@ def _descend(loop: _Loop, loss: Tensor) -> None:
             [p for group in loop.optimizer.param_groups for p in group["params"]], loop.settings.max_grad_norm
         )
     loop.optimizer.step()
+
+
+def _title(name: str) -> str:
+    """Return a folder's name as a progress bar has room for it."""
+    return name if len(name) <= _LONGEST_TITLE else f"{name[: _LONGEST_TITLE - 10]}...{name[-7:]}"
 
 
 def _epoch_stream(seed: int, epoch: int, purpose: str, *position: int) -> np.random.Generator:

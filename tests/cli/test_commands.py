@@ -388,3 +388,23 @@ def test_other_split_scheme_than_the_pretraining_is_said(har_folder: Path) -> No
     succeed("pretrain", "--recipe", "har.toml", *small, "--set", "pretrain.epochs=1")
     said = succeed("finetune", "--set", "data.split_scheme=overlapping")
     assert "learnt under split scheme 'subject', this run is evaluated under 'overlapping'" in said
+
+
+def test_a_stop_between_the_row_and_the_end_gives_no_second_row(
+    pretrained: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ssl_bio.runs.folder import RunFolder
+
+    def pull_the_plug(self: RunFolder, *arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "finish", pull_the_plug)
+        assert run("finetune").code == 130
+    (before,) = sheet.read(Path("results.csv"))
+    succeed("finetune", "--resume")
+    (after,) = sheet.read(Path("results.csv"))
+    assert before["run_id"] == after["run_id"]
+    assert "not empty" in refused("finetune")
+    succeed("finetune", "--overwrite")
+    assert len(sheet.read(Path("results.csv"))) == 1, "a run that is replaced replaces its row"
