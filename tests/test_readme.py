@@ -1,19 +1,60 @@
-"""The README's commands are real: each parses, and each recipe and make target that it names exists."""
+"""What README and the headers of recipes show is real: commands parse, keys and names exist, examples work."""
 
 import re
 import shlex
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 
-from ssl_bio.config.load import available
+from ssl_bio.config.load import available, header, load_recipe, parse_overrides
+from ssl_bio.config.recipe import compose, known_keys
+from ssl_bio.config.resolve import resolve
+from ssl_bio.data.registry import Dataset
+from ssl_bio.data.store import ReadOptions
+from ssl_bio.errors import DataError
 from tests.command_line import run
 from tests.conftest import REPOSITORY
+from tests.data.reading import read_with
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(?:sh|console)\n(.*?)```", README, flags=re.DOTALL)
-LINES = [line.removeprefix("$ ").strip() for block in BLOCKS for line in block.splitlines()]
+PAGES = {name: (REPOSITORY / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")}
+RECIPES = {name: "\n".join(header(path)) for name, path in available().items()}
+
+
+def blocks(language: str) -> list[str]:
+    """Return the README's blocks of code in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands(text: str) -> list[str]:
+    """Return the commands in a text, without what is said beside them."""
+    lines = [line.strip() for line in text.replace("\\\n", " ").splitlines()]
+    parts = [part.strip() for line in lines if line.startswith("ssl-bio ") for part in line.split(" && ")]
+    return [re.split(r"\s+[#(]", part)[0] for part in parts]
+
+
+class Command(NamedTuple):
+    """A command and the file that shows it."""
+
+    shown_in: str
+    text: str
+
+    def values_of(self, *options: str) -> list[str]:
+        """Return what follows any of these options."""
+        words = shlex.split(self.text)
+        return [value for option, value in pairwise(words) if option in options]
+
+
 COMMANDS = sorted(
-    {part.split(" #")[0].strip() for line in LINES for part in line.split("&&") if "ssl-bio " in part.split("#")[0]}
+    {
+        *(Command("README.md", text) for block in blocks("sh") for text in commands(block)),
+        *(Command(name, text) for name, lines in RECIPES.items() for text in commands(lines)),
+    }
 )
 
 
@@ -29,23 +70,83 @@ def test_readme_shows_the_mission() -> None:
         assert command in README
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_command_parses(command: str) -> None:
+def test_headers_show_commands() -> None:
+    assert {command.shown_in for command in COMMANDS} == {"README.md", *RECIPES}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"{command.shown_in}: {command.text}")
+def test_command_parses(command: Command) -> None:
     """Every option is asked for beside `--help`, which parses the line and runs nothing."""
-    words = shlex.split(command)
-    assert words[0] == "ssl-bio"
+    words = shlex.split(command.text)
     options = [word for word in words[1:] if word.startswith("--")]
     verbs = [word for word in words[1:3] if re.fullmatch(r"[a-z]+", word)]
-    if verbs[0] in ("pretrain", "finetune", "evaluate"):
+    if verbs[0] not in ("data", "recipes"):
         verbs = verbs[:1]
     done = run(*verbs, "--help")
     assert done.code == 0
     for option in options:
-        assert option in done.out, command
+        assert option in done.out
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"{command.shown_in}: {command.text}")
+def test_what_a_command_sets_goes_with_its_recipe(command: Command) -> None:
+    for name in command.values_of("--recipe"):
+        if name in RECIPES:
+            resolve([load_recipe(name), parse_overrides(command.values_of("--set"))])
+
+
+@pytest.mark.parametrize("name", ["README.md", *RECIPES])
+def test_keys_that_are_set_exist(name: str) -> None:
+    text = README if name == "README.md" else RECIPES[name]
+    assert set(re.findall(r"--(?:set|grid) \"?([\w.]+)=", text)) <= known_keys()
+
+
+def test_keys_that_prose_names_exist() -> None:
+    sections = r"data|model|pretrain|finetune|evaluate|reference"
+    named = set(re.findall(rf"`((?:{sections})(?:\.[a-z_]+)+)(?: = [^`]+)?`", README))
+    assert len(named) > 10
+    tables = {path.rpartition(".")[0] for path in known_keys()}
+    assert named - {"model.safetensors"} <= known_keys() | tables
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=lambda block: block.splitlines()[0])
+def test_recipes_of_the_readme_compose(block: str) -> None:
+    compose(tomllib.loads(block), source="README.md")
+
+
+def readme_module() -> ModuleType:
+    """Return the README's one Python example as a module."""
+    (code,) = blocks("python")
+    module = ModuleType("example")
+    exec(compile(code, "README.md", "exec"), module.__dict__)
+    return module
+
+
+def test_the_dataset_of_the_readme_is_read(tmp_path: Path) -> None:
+    dataset = readme_module().DATASET
+    assert isinstance(dataset, Dataset)
+    assert dataset.read
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for person in range(5):
+        np.savetxt(folder / f"p{person}.txt", (person + 1) * np.sin(np.arange(2000) / 15))
+    found = read_with(dataset.read, folder)
+    assert found.signals.shape == (25, 1, 200)
+    assert set(found.splits["subject"]) == {"train", "val", "test"}
+    by_person = [float(found.targets["swing"][found.subjects == f"p{person}.txt"].mean()) for person in range(5)]
+    assert by_person == pytest.approx([0.71 * (person + 1) for person in range(5)], rel=0.05)
+    other = read_with(dataset.read, folder, ReadOptions(sampling_rate=25.0, window=10.0))
+    assert other.signals.shape == (15, 1, 250)
+
+
+def test_the_dataset_of_the_readme_refuses_other_files(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no \.txt inside"):
+        read_with(readme_module().read, tmp_path / "empty")
 
 
 def test_no_placeholder_is_left() -> None:
-    texts = {"README.md": README, **{path.name: path.read_text() for path in available().values()}}
+    texts = {**PAGES, **{path.name: path.read_text(encoding="utf-8") for path in available().values()}}
     assert [
         name for name, text in texts.items() if re.search(r"\b(TIME|FIGURES?|[A-Z]+_(OUTPUT|FIGURE))\b", text)
     ] == []
@@ -57,6 +158,19 @@ def test_recipes_named_exist() -> None:
     assert named <= set(available())
 
 
-def test_make_targets_named_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE))
-    assert set(re.findall(r"make ([a-z]+)", README)) <= targets
+@pytest.mark.parametrize("page", PAGES)
+def test_files_named_exist(page: str) -> None:
+    named = re.findall(r"`((?:ssl_bio|tests)/[\w./]+)`", PAGES[page])
+    assert named
+    assert [name for name in named if "NAME" not in name and not (REPOSITORY / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_make_targets_named_exist(page: str) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert set(re.findall(r"make ([a-z]+)", PAGES[page])) <= targets
+
+
+def test_lines_have_a_sensible_width() -> None:
+    prose = [line for text in (*PAGES.values(), *RECIPES.values()) for line in text.splitlines() if line[:1] != "|"]
+    assert [line for line in prose if len(line) > 118] == []

@@ -112,9 +112,8 @@ def _short(origin: str) -> str:
 
 def say_padding(backbone: Backbone | SignalNetwork) -> None:
     """Warn when windows are no whole number of tokens."""
-    if isinstance(backbone, Backbone) and backbone.padding:
-        n_tokens = (backbone.length + backbone.padding) // backbone.wave_length
-        warn(f"windows are padded by {backbone.padding} samples to {n_tokens} whole tokens")
+    if backbone.padding:
+        warn(f"windows are padded by {backbone.padding} samples to whole tokens")
 
 
 def identity(dataset: PreparedDataset, start: Path | None = None, finished_at: str = "") -> str:

@@ -24,6 +24,16 @@ class BackboneConfig(Section):
         0, "what the network sees at once: longer windows are cropped; 0: all, or what the checkpoint saw", unit="s"
     )
 
+    @property
+    def samples_per_token(self) -> int:
+        """Return how many samples a token stands for."""
+        return 1
+
+    @property
+    def sees_whole_window(self) -> bool:
+        """Return whether what the network says of a sample depends on later samples of its window."""
+        return True
+
     def architecture(self, *, weights_follow: bool = False) -> dict[str, object]:
         """Return the arguments of the network's constructor.
 
@@ -32,16 +42,26 @@ class BackboneConfig(Section):
         return self.model_dump(exclude=set(BackboneConfig.model_fields))
 
 
-class TimeMAEConfig(BackboneConfig):
+class TokenConfig(BackboneConfig):
+    """Networks whose tokens stand for `wave_length` samples each."""
+
+    d_model: Count = key(64, "width of a token", architecture=True)
+    wave_length: Count = key(8, "what a token stands for", unit="samples", architecture=True)
+
+    @property
+    def samples_per_token(self) -> int:
+        """Return how many samples a token stands for."""
+        return self.wave_length
+
+
+class TimeMAEConfig(TokenConfig):
     """TimeMAE's transformer over patches of samples (Cheng et al. 2023)."""
 
     learns_positions: ClassVar[bool] = True
 
     kind: Literal["timemae"] = key("timemae", "the backbone", architecture=True)
-    d_model: Count = key(64, "width of a token", architecture=True)
     n_layers: Count = key(8, "transformer layers", architecture=True)
     n_heads: Count = key(4, "attention heads", architecture=True)
-    wave_length: Count = key(8, "what a token stands for", unit="samples", architecture=True)
     stem: Literal["patch", "conv"] = key(
         "patch", "how samples become tokens: one linear map of each patch, or a residual net", architecture=True
     )
@@ -61,21 +81,18 @@ class TimeMAEConfig(BackboneConfig):
         return {**found, "bert_weights": ""} if weights_follow else found
 
 
-class ConvNetConfig(BackboneConfig):
+class ConvNetConfig(TokenConfig):
     """A residual convolution net."""
 
     kind: Literal["convnet"] = key("convnet", "the backbone", architecture=True)
-    d_model: Count = key(64, "width of a token", architecture=True)
     wave_length: Count = key(8, "what a token stands for, a power of two", unit="samples", architecture=True)
 
 
-class DilatedConfig(BackboneConfig):
+class DilatedConfig(TokenConfig):
     """Dilated convolutions, each layer looking twice as far as the one before."""
 
     kind: Literal["dilated"] = key("dilated", "the backbone", architecture=True)
-    d_model: Count = key(64, "width of a token", architecture=True)
     n_layers: Count = key(8, "blocks; a token sees 2 ** n_layers + 1 tokens on either side", architecture=True)
-    wave_length: Count = key(8, "what a token stands for", unit="samples", architecture=True)
     dropout: DropoutRate = key(0.2, "share of activations that training drops")
 
 
@@ -89,16 +106,14 @@ class S4DConfig(Section):
     lr: Positive = key(1e-3, "learning rate of poles and steps, whatever the others are; they never decay")
 
 
-class VQVAEConfig(BackboneConfig):
+class VQVAEConfig(TokenConfig):
     """The S4D encoder of a vector-quantised autoencoder."""
 
     default_pretext: ClassVar[str] = "vqvae"
 
     kind: Literal["vqvae"] = key("vqvae", "the backbone", architecture=True)
-    d_model: Count = key(64, "width of a token", architecture=True)
     width: Count = key(32, "channels of the S4D blocks", architecture=True)
     n_layers: Count = key(8, "S4D blocks of the encoder, and of the decoder", architecture=True)
-    wave_length: Count = key(8, "what a token stands for", unit="samples", architecture=True)
     stride: Count = key(1, "what a step of the S4D blocks stands for", unit="samples", architecture=True)
     bridge: Literal["conv1d", "linear", "mlp"] = key("conv1d", "between S4D blocks and tokens", architecture=True)
     batch_norm: bool = key(True, "in the bridge", architecture=True)
@@ -121,6 +136,11 @@ class LSTMConfig(SequenceConfig):
 
     kind: Literal["lstm"] = key("lstm", "the backbone", architecture=True)
 
+    @property
+    def sees_whole_window(self) -> bool:
+        """Return False: it reads forwards."""
+        return False
+
 
 class AttentionConfig(SequenceConfig):
     """A transformer that looks back over `finetune.time_steps` samples."""
@@ -136,6 +156,11 @@ class AttentionConfig(SequenceConfig):
     norm_key: bool = key(True, "layer normalisation of keys")
     values: Literal["plain", "vq"] = key("plain", '"vq": attention gathers codes of [model.quantizer]')
     quantizer: QuantizerConfig = QuantizerConfig()
+
+    @property
+    def sees_whole_window(self) -> bool:
+        """Return whether there is no causal mask."""
+        return not self.causal
 
 
 class SignalNetworkConfig(BackboneConfig):

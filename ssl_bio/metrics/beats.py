@@ -32,7 +32,8 @@ def find_beats(ecg: NDArray[np.floating], sampling_rate: float) -> Samples:
 
 
 def compare_beats(detected: Samples, reference: Samples, sampling_rate: float) -> tuple[int, int, int]:
-    """Return how many detected beats match a reference beat within 150 ms, how many match none, how many are missed.
+    """Return how many detected beats match a reference beat less than 150 ms away, how many match none, how many are
+    missed.
 
     Both are ascending sample numbers; the comparison is `wfdb.processing.compare_annotations`.
     """

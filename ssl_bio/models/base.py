@@ -131,6 +131,10 @@ class SignalNetwork(nn.Module, ABC):
     #: As of `Backbone`.
     input_layers: ClassVar[tuple[str, ...]] = ()
 
+    #: Signals are given back in their own scale, at any length: nothing is scaled or padded before they are seen.
+    input_norm: None = None
+    padding: ClassVar[int] = 0
+
     n_channels: int
     length_multiple: int
     receptive_field: int

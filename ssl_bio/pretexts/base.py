@@ -10,7 +10,7 @@ from torch import Tensor
 from ssl_bio.config import PretextConfig, Recipe
 from ssl_bio.config.kinds import PRETEXTS
 from ssl_bio.data.augmentations import check_augmentations, even_crops
-from ssl_bio.data.loader import Loader, SignalDataset
+from ssl_bio.data.loader import Batch, Loader, SignalDataset
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.errors import SslBioError
 from ssl_bio.models.base import Backbone, SignalNetwork
@@ -19,9 +19,9 @@ from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import AnyTask, expect, load_task
 from ssl_bio.training import runtime
+from ssl_bio.training.evaluation import map_batches
 from ssl_bio.training.fit import FitSettings, History
 from ssl_bio.training.objective import Objective, TensorBatch
-from ssl_bio.training.runtime import evaluation_mode
 
 ConfigT = TypeVar("ConfigT", bound=PretextConfig)
 
@@ -167,13 +167,17 @@ def validation_metrics(
 ) -> dict[str, float]:
     """Return an objective's metrics over batches in order, in evaluation mode, of windows cut evenly into what the
     network sees. Masks and noise are drawn anew from `seed`, the same after every epoch."""
+
+    def sums_of(index: int, batch: Batch) -> list[Mapping[str, Tensor]]:
+        runtime.seed_torch(seed, "validation", index)
+        crops = even_crops(batch.inputs, window)
+        return [objective.step(TensorBatch(torch.from_numpy(crop).to(device))).sums for crop in crops]
+
     totals: dict[str, Tensor] = {}
-    with evaluation_mode(objective.module):
-        for index, batch in enumerate(loader.ordered()):
-            runtime.seed_torch(seed, "validation", index)
-            for crop in even_crops(batch.inputs, window):
-                for name, value in objective.step(TensorBatch(torch.from_numpy(crop).to(device))).sums.items():
-                    totals[name] = totals[name] + value if name in totals else value
+    for sums in map_batches(objective.module, loader, sums_of, device=device, title="validate"):
+        for one in sums:
+            for name, value in one.items():
+                totals[name] = totals[name] + value if name in totals else value
     return objective.metrics(totals)
 
 

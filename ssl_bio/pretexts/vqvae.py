@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from ssl_bio.config.pretexts import VQVAEPretextConfig
-from ssl_bio.console import progress, warn
-from ssl_bio.data.loader import Loader
+from ssl_bio.console import warn
+from ssl_bio.data.loader import Batch, Loader
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.errors import RecipeError
 from ssl_bio.metrics.codes import codes_used, perplexity
@@ -21,6 +21,7 @@ from ssl_bio.results.plots import can_draw, save_figures, single_axes, stacked_a
 from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import expect
+from ssl_bio.training.evaluation import map_batches
 from ssl_bio.training.fit import History
 from ssl_bio.training.objective import BaseObjective, Objective, StepOutput, Sums, TensorBatch
 from ssl_bio.training.optim import ParameterGroup, groups_of
@@ -92,8 +93,8 @@ class VQVAEPretext(Pretext[VQVAEPretextConfig]):
         split = "val" if has_validation else "train"
         signals = self.signals(dataset, split)
         loader = Loader(source=signals, batch_size=self.recipe.evaluate.batch_size)
+        counts = _code_counts(model, loader, device)
         with evaluation_mode(model):
-            counts = _code_counts(model, loader, device)
             positions = np.linspace(0, len(signals) - 1, _N_DRAWN).round().astype(np.int64)
             shown = model(torch.from_numpy(signals.read(positions)).to(device))
             originals, outputs = shown.target.cpu().numpy(), shown.signals.cpu().numpy()
@@ -163,13 +164,12 @@ class VQVAEObjective(BaseObjective):
 
 def _code_counts(model: VQVAE, loader: Loader, device: torch.device) -> NDArray[np.float32]:
     """Return how often each code is used, `(n_codebooks, codebook_size)`."""
-    total = torch.zeros(())
-    with progress("figures", len(loader)) as tick:
-        for step, batch in enumerate(loader.ordered(), 1):
-            found = model(torch.from_numpy(batch.inputs).to(device))
-            total = total + model.quantizer.counts(found.codes[-1]).cpu()
-            tick(step)
-    return total.numpy()
+
+    def count(index: int, batch: Batch) -> NDArray[np.float32]:
+        found = model(torch.from_numpy(batch.inputs).to(device))
+        return np.asarray(model.quantizer.counts(found.codes[-1]).cpu().numpy())
+
+    return np.asarray(np.sum(map_batches(model, loader, count, device=device, title="figures"), axis=0))
 
 
 def _reconstructions(

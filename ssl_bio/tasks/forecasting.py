@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_bio.config.tasks import ForecastingConfig, ForecastingEvaluateConfig
-from ssl_bio.console import progress
 from ssl_bio.data.filters import channel_statistics
-from ssl_bio.data.loader import Loader
+from ssl_bio.data.loader import Batch, Loader
 from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.errors import CheckpointError, DataError
 from ssl_bio.models.base import Backbone, SignalNetwork, StreamingBackbone
@@ -23,6 +22,7 @@ from ssl_bio.runs.checkpoint import CheckpointMetadata
 from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import TargetSpec, Task, expect, ordered_loader
+from ssl_bio.training.evaluation import map_batches
 from ssl_bio.training.objective import BaseObjective, StepOutput, TensorBatch, mean_loss
 from ssl_bio.training.optim import ParameterGroup, groups_of
 from ssl_bio.training.runtime import evaluation_mode
@@ -145,14 +145,13 @@ class Forecasting(Task[ForecastingConfig, ForecastingEvaluateConfig, SeriesTarge
             yield f'finetune.mode {config.mode!r}: {model.kind} starts from random weights, which is "scratch"'
         if reads_samples and (model.window or data.normalize != "none"):
             yield f"{model.kind} sees series as they are: leave out model.window and data.normalize"
-        whole_window = not reads_samples or model.model_dump().get("causal") is False
-        if config.dense and whole_window:
+        if config.dense and model.sees_whole_window:
             yield (
                 f"finetune.dense learns a forecast after every sample, and {model.kind} "
                 f"{'with model.causal = false ' if reads_samples else ''}sees all of a window: set finetune.dense to "
                 "false"
             )
-        token = 1 if reads_samples else int(model.model_dump().get("wave_length", 1))
+        token = model.samples_per_token
         if dataset.info.length < config.time_steps + token:
             yield (
                 f"series of {dataset.info.length} samples are shorter than finetune.time_steps {config.time_steps} and "
@@ -192,28 +191,23 @@ class Forecasting(Task[ForecastingConfig, ForecastingEvaluateConfig, SeriesTarge
         """
         loader = ordered_loader(self.signals(dataset, rows, spec=spec), self.evaluate_config.batch_size)
         horizon, start = self.evaluate_config.horizon, target.time_steps
-        free: list[NDArray[np.float64]] = []
-        one_step: list[NDArray[np.float64]] = []
-        series: list[NDArray[np.float64]] = []
-        with evaluation_mode(model.to(device)), progress("forecast", len(loader)) as tick:
-            for step, batch in enumerate(loader.ordered(), 1):
-                length = batch.inputs.shape[-1]
-                end = start + horizon if horizon else length
-                if not start < end <= length:
-                    raise DataError(
-                        f"evaluate.horizon {horizon} after {start} samples is longer than series of {length}"
-                    )
-                shown = torch.from_numpy(batch.inputs[:, 0, :end]).to(device)
-                free.append(model.rollout(shown[:, :start], end - start).double().cpu().numpy())
-                one_step.append(model.one_step(shown).double().cpu().numpy())
-                series.append(batch.inputs[:, 0, :end].astype(np.float64))
-                tick(step)
-        whole = np.concatenate(series)
+
+        def forecast(index: int, batch: Batch) -> tuple[NDArray[np.float64], ...]:
+            length = batch.inputs.shape[-1]
+            end = start + horizon if horizon else length
+            if not start < end <= length:
+                raise DataError(f"evaluate.horizon {horizon} after {start} samples is longer than series of {length}")
+            shown = torch.from_numpy(batch.inputs[:, 0, :end]).to(device)
+            free = model.rollout(shown[:, :start], end - start).double().cpu().numpy()
+            return batch.inputs[:, 0, :end].astype(np.float64), free, model.one_step(shown).double().cpu().numpy()
+
+        found = map_batches(model, loader, forecast, device=device, title="forecast")
+        whole, free, one_step = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return Predictions(
             arrays={
                 "target": whole[:, start:],
-                "free_running": np.concatenate(free),
-                "one_step": np.concatenate(one_step),
+                "free_running": free,
+                "one_step": one_step,
                 **naive_forecasts(whole, time_steps=start, season=target.season),
             }
         )

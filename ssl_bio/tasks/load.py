@@ -43,7 +43,7 @@ def fit_input_scaling(
     """
     missing = recipe.data.missing
     check_missing(dataset, missing)
-    if isinstance(backbone, SignalNetwork) or backbone.input_norm is None:
+    if backbone.input_norm is None:
         return
     signals = SignalDataset(
         dataset=dataset,

@@ -222,7 +222,7 @@ class Regression(WindowTask[RegressionConfig, RegressionEvaluateConfig, ValueTar
         if moving:
             yield f"finetune.dense cannot follow {moving[0]!r}: of what moves a window it knows one stretch"
         length = dataset.info.length
-        token = int(self.recipe.model.model_dump().get("wave_length", 1))
+        token = self.recipe.model.samples_per_token
         n_tokens = -(-length // token)
         if -(-length // n_tokens) != token or n_tokens // 2 * token != length // 2:
             yield (

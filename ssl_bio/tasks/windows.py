@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ssl_bio.config import EvaluateConfig, WindowTaskConfig
 from ssl_bio.config.kinds import TASKS
-from ssl_bio.console import progress, warn
+from ssl_bio.console import warn
 from ssl_bio.data.augmentations import even_crops, time_stretch
 from ssl_bio.data.loader import Batch, BatchSource, FeatureDataset, Loader
 from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows, TargetInfo
@@ -24,6 +24,7 @@ from ssl_bio.results.evaluation import Evaluation, Group, Predictions
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import TargetSpec, Task, expect, ordered_loader
 from ssl_bio.training import probe
+from ssl_bio.training.evaluation import map_batches
 from ssl_bio.training.objective import BaseObjective, Objective, StepOutput, TensorBatch, mean_loss
 from ssl_bio.training.optim import ParameterGroup, groups_of
 from ssl_bio.training.runtime import evaluation_mode
@@ -248,16 +249,13 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
             loader = ordered_loader(
                 self.signals(dataset, rows, spec=spec, targets=targets), self.evaluate_config.batch_size
             )
-        of_features = isinstance(loader.source, FeatureDataset)
-        found: list[NDArray[np.float64]] = []
-        losses: list[NDArray[np.float64]] = []
-        with evaluation_mode(model.to(device)), progress("predict", len(loader)) as tick:
-            for step, batch in enumerate(loader.ordered(), 1):
-                answer = self._of_features if of_features else self._of_signals
-                predictions, loss = answer(model, target, batch=batch, device=device)
-                found.append(predictions.cpu().numpy())
-                losses.append(loss.cpu().numpy())
-                tick(step)
+        answer = self._of_features if isinstance(loader.source, FeatureDataset) else self._of_signals
+
+        def predict_batch(index: int, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            predictions, loss = answer(model, target, batch=batch, device=device)
+            return predictions.cpu().numpy(), loss.cpu().numpy()
+
+        found, losses = zip(*map_batches(model, loader, predict_batch, device=device, title="predict"), strict=True)
         return Predictions(
             arrays={
                 "target": np.asarray(loader.source.targets),

@@ -13,12 +13,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from torch import nn
 
-from ssl_bio.console import progress
 from ssl_bio.data.augmentations import even_crops
-from ssl_bio.data.loader import Loader
+from ssl_bio.data.loader import Batch, Loader
 from ssl_bio.errors import TrainingError
 from ssl_bio.models.heads import Predictor
-from ssl_bio.training.runtime import evaluation_mode
+from ssl_bio.training.evaluation import map_batches
 
 _MAX_ITERATIONS = 1000
 _NEVER = -6.0  # log odds of a label that no training window has
@@ -35,14 +34,13 @@ class LinearHead(NamedTuple):
 def extract_features(model: Predictor, loader: Loader, device: torch.device) -> NDArray[np.float32]:
     """Return pooled features `(n, n_features)` of all windows, in order, in evaluation mode; of a window longer than
     the network's, the mean over crops."""
-    features = []
-    with evaluation_mode(model.to(device)), progress("features", len(loader)) as tick:
-        for step, batch in enumerate(loader.ordered(), 1):
-            crops = even_crops(batch.inputs, model.window or batch.inputs.shape[-1])
-            found = [model.features(torch.from_numpy(crop).to(device)) for crop in crops]
-            features.append(torch.stack(found).mean(dim=0).cpu().numpy())
-            tick(step)
-    return np.concatenate(features)
+
+    def pooled(index: int, batch: Batch) -> NDArray[np.float32]:
+        crops = even_crops(batch.inputs, model.window or batch.inputs.shape[-1])
+        found = [model.features(torch.from_numpy(crop).to(device)) for crop in crops]
+        return np.asarray(torch.stack(found).mean(dim=0).cpu().numpy())
+
+    return np.concatenate(map_batches(model, loader, pooled, device=device, title="features"))
 
 
 def standardise_features(model: Predictor, features: NDArray[np.float32]) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,14 @@ from ssl_bio.errors import RecipeError
 
 PACKAGED = sorted(load.packaged_folder().glob("*.toml"))
 SCHEMA = json_schema()
-_TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "object": Mapping, "array": list}
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "object": Mapping,
+    "array": list,
+}
 
 
 class TestExplainedRecipe:
@@ -144,7 +151,7 @@ def _violations(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[st
                 yield from _violations(inner, others, below)
 
 
-_LIMITS = {
+_LIMITS: dict[str, Callable[[Any, Any], object]] = {
     "minimum": lambda value, limit: value < limit,
     "exclusiveMinimum": lambda value, limit: value <= limit,
     "maximum": lambda value, limit: value > limit,

@@ -1,5 +1,6 @@
 """Which windows and labels a recipe learns from and is evaluated on."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from ssl_bio.config import Recipe, parse_overrides, resolve
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.errors import DataError, RecipeError
-from ssl_bio.tasks.base import AnyTask, evenly_spaced, load_task
+from ssl_bio.tasks.base import AnyTask, evenly_spaced, expect, load_task
 from ssl_bio.tasks.multilabel import LabelTarget
 from ssl_bio.tasks.regression import ValueTarget
+from ssl_bio.tasks.windows import WindowTask
 from tests.config.recipe_layers import layer
 from tests.tasks.small_recipes import prepared, small_recipe
 
@@ -43,7 +45,7 @@ def test_windows_without_a_known_value_are_left_out(data: PreparedDataset) -> No
 
 
 def test_several_values_at_once(data: PreparedDataset) -> None:
-    both = task("data.target=heart_rate+respiration_rate")
+    both = expect(WindowTask, task("data.target=heart_rate+respiration_rate"))
     rows = both.labelled_rows(data, "train")
     target = both.target(data, rows)
     assert both.encoded_targets(data, rows, target).shape == (36, 2)
@@ -52,7 +54,7 @@ def test_several_values_at_once(data: PreparedDataset) -> None:
 
 
 def test_labels(data: PreparedDataset) -> None:
-    multilabel = task("finetune.task=multilabel", "data.target=findings")
+    multilabel = expect(WindowTask, task("finetune.task=multilabel", "data.target=findings"))
     target = multilabel.target(data, multilabel.training_rows(data, "train"))
     assert isinstance(target, LabelTarget)
     assert multilabel.encoded_targets(data, np.arange(80), target).shape == (80, 4)
@@ -143,7 +145,7 @@ def test_so_many_windows_of_each_person_are_evaluated(data: PreparedDataset) -> 
 
 def test_a_split_without_a_known_target_is_refused(data: PreparedDataset) -> None:
     nobody = {**data.targets, "heart_rate": np.full(80, np.nan, np.float32)}
-    unknown = PreparedDataset(data.folder, data.info, data.signals, data.subjects, nobody, data.splits)
+    unknown = replace(data, targets=nobody)
     with pytest.raises(DataError, match="'heart_rate' is known of none of its 16 windows"):
         task().labelled_rows(unknown, "test")
     with pytest.raises(DataError, match="no split 'dev'"):
@@ -162,14 +164,7 @@ def test_all_that_is_wrong_is_said_at_once(data: PreparedDataset) -> None:
 def test_stretching_needs_units_and_tta_rates_need_rates(data: PreparedDataset) -> None:
     info = data.info.targets["heart_rate"].model_copy(update={"unit": ""})
     targets = {**data.info.targets, "heart_rate": info}
-    unitless = PreparedDataset(
-        data.folder,
-        data.info.model_copy(update={"targets": targets}),
-        data.signals,
-        data.subjects,
-        data.targets,
-        data.splits,
-    )
+    unitless = replace(data, info=data.info.model_copy(update={"targets": targets}))
     (stretched,) = task('finetune.augment=["stretch"]').check(unitless)
     assert "nothing says whether 'heart_rate' is one" in stretched
     (played,) = task("evaluate.tta_rates=[1.0,1.1]").check(unitless)

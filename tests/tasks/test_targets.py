@@ -7,11 +7,11 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 
 from ssl_bio.metrics import metrics_of
 from ssl_bio.results.evaluation import Evaluation, Predictions
-from ssl_bio.tasks.base import load_task
+from ssl_bio.tasks.base import expect, load_task
 from ssl_bio.tasks.classification import ClassTarget
 from ssl_bio.tasks.multilabel import LabelTarget
 from ssl_bio.tasks.regression import ValueTarget
-from ssl_bio.tasks.windows import WindowTarget
+from ssl_bio.tasks.windows import WindowTarget, WindowTask
 from tests.tasks.small_recipes import small_recipe
 
 THREE = ClassTarget(names=("a", "b", "c"))
@@ -27,7 +27,7 @@ def rate(**changes: object) -> ValueTarget:
 
 def scored(target: WindowTarget, outputs: torch.Tensor, targets: np.ndarray) -> Evaluation:
     """Return what the target's task says of a network's outputs."""
-    task = load_task(small_recipe({"finetune": {"task": target.task}}))
+    task = expect(WindowTask, load_task(small_recipe({"finetune": {"task": target.task}})))
     encoded = target.encode(torch.from_numpy(targets)).double()
     arrays = {
         "target": targets,

@@ -133,7 +133,7 @@ class TestFrozenBackbone:
     )
     def test_only_the_head_changes(self, finetune: dict[str, Any], epochs: int, selected_on: str) -> None:
         task, dataset = classification(**finetune)
-        result, model = trained(task, dataset)
+        result, _ = trained(task, dataset)
         assert (result.epochs, result.selected_on, result.n_train) == (epochs, selected_on, 48)
         fresh = backbone_of(task.recipe, task.input_spec(dataset.info)).state_dict()
         after = {name.removeprefix("backbone."): tensor for name, tensor in result.tensors.items()}

@@ -9,17 +9,16 @@ import pywt
 import torch
 from numpy.typing import NDArray
 
-from ssl_bio.console import progress
 from ssl_bio.data.filters import bandpass
-from ssl_bio.data.loader import SignalDataset
+from ssl_bio.data.loader import Batch, Loader, SignalDataset
 from ssl_bio.data.noise import Noise
-from ssl_bio.data.store import Signals
+from ssl_bio.data.store import Rows, Signals
 from ssl_bio.metrics.beats import compare_beats, find_beats
 from ssl_bio.models.denoiser import Denoiser
 from ssl_bio.models.overlap_add import ReadSegment, denoise_stream
 from ssl_bio.models.waveform_loss import waveform_loss
 from ssl_bio.training import runtime
-from ssl_bio.training.runtime import evaluation_mode
+from ssl_bio.training.evaluation import map_batches
 
 Floats = NDArray[np.float64]
 DenoiseFunction = Callable[[Signals], Signals]
@@ -95,25 +94,27 @@ def run_benchmark(model: Denoiser, benchmark: DenoisingBenchmark, device: torch.
     }
     if benchmark.classical_band:
         methods[CLASSICAL] = lambda signals: classical_denoise(signals, rate, benchmark.classical_band)
-    found: dict[str, list[Floats]] = {name: [] for name in methods}
     examples: dict[str, NDArray[np.float32]] = {}
-    with evaluation_mode(model.to(device)), progress("denoise", len(benchmark.clean)) as tick:
-        for start in range(0, len(benchmark.clean), _BATCH):
-            clean, noisy = _windows(benchmark, start)
-            for parts in found.values():
-                parts.append(np.empty((len(clean), len(conditions), len(STATISTICS))))
-            audible = np.flatnonzero(np.ptp(clean[:, 0], axis=-1))[:1]
-            beats = None if benchmark.beats is None else benchmark.beats[start : start + _BATCH]
-            for index, condition in enumerate(conditions):
-                denoised = {name: method(noisy[index]) for name, method in methods.items()}
-                for name, signals in denoised.items():
-                    found[name][-1][:, index] = _statistics(signals, clean, benchmark=benchmark, beats=beats)
-                for row in audible:
-                    curves = [clean[row, 0], *(signals[row, 0] for signals in denoised.values())]
-                    examples.setdefault(condition.label, _excerpt(curves, rate))
-            tick(min(start + _BATCH, len(benchmark.clean)))
+
+    def measure(index: int, batch: Batch) -> dict[str, Floats]:
+        place = slice(index * _BATCH, (index + 1) * _BATCH)
+        clean, noisy = _with_noise(benchmark, batch.inputs, benchmark.clean.rows[place])
+        beats = None if benchmark.beats is None else benchmark.beats[place]
+        audible = np.flatnonzero(np.ptp(clean[:, 0], axis=-1))[:1]
+        found = {name: np.empty((len(clean), len(conditions), len(STATISTICS))) for name in methods}
+        for column, condition in enumerate(conditions):
+            denoised = {name: method(noisy[column]) for name, method in methods.items()}
+            for name, signals in denoised.items():
+                found[name][:, column] = _statistics(signals, clean, benchmark=benchmark, beats=beats)
+            for row in audible:
+                curves = [clean[row, 0], *(signals[row, 0] for signals in denoised.values())]
+                examples.setdefault(condition.label, _excerpt(curves, rate))
+        return found
+
+    loader = Loader(source=benchmark.clean, batch_size=_BATCH)
+    parts = map_batches(model, loader, measure, device=device, title="denoise")
     shown = np.stack(list(examples.values())) if examples else np.empty((0, 1 + len(methods), 0), np.float32)
-    return DenoisingScores({name: np.concatenate(parts) for name, parts in found.items()}, shown)
+    return DenoisingScores({name: np.concatenate([part[name] for part in parts]) for name in methods}, shown)
 
 
 def _excerpt(curves: Sequence[NDArray[np.float32]], sampling_rate: float) -> NDArray[np.float32]:
@@ -124,9 +125,8 @@ def _excerpt(curves: Sequence[NDArray[np.float32]], sampling_rate: float) -> NDA
     return np.asarray(stacked[:, start : start + n], np.float32)
 
 
-def _windows(benchmark: DenoisingBenchmark, start: int) -> tuple[Signals, list[Signals]]:
-    """Return clean windows from a position on, and the same with the noise of each condition."""
-    signals = benchmark.clean.read(slice(start, start + _BATCH))
+def _with_noise(benchmark: DenoisingBenchmark, signals: Signals, rows: Rows) -> tuple[Signals, list[Signals]]:
+    """Return clean windows, and the same with the noise of each condition."""
     if benchmark.noise is None:
         halves = np.split(signals, 2, axis=1)
         return halves[0], [halves[1]]
@@ -140,7 +140,7 @@ def _windows(benchmark: DenoisingBenchmark, start: int) -> tuple[Signals, list[S
                 # Another name of this stream would draw other noise than published results met.
                 rng=runtime.stream(0, f"judged under {condition.label}", row),
             )
-            for row, window in zip(benchmark.clean.rows[start : start + _BATCH].tolist(), signals, strict=True)
+            for row, window in zip(rows.tolist(), signals, strict=True)
         ]
         noisy.append(signals + np.concatenate(parts))
     return signals, noisy
