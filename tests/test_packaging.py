@@ -28,5 +28,5 @@ def test_wheel_alone_in_an_empty_environment(tmp_path: Path) -> None:
     small = ["--set", "data.synthetic.n_subjects=6", "--set", "data.synthetic.windows_per_subject=4"]
     call(ssl_bio, "pretrain", *small, "--set", "pretrain.epochs=1")
     assert "Accuracy" in call(ssl_bio, "finetune")
-    assert "one row appended" in call(ssl_bio, "evaluate")
+    assert "one row in results.csv" in call(ssl_bio, "evaluate")
     assert Path("results.csv").is_file()

@@ -160,17 +160,21 @@ def _evaluate_external(
     if seen is None:
         warn("the run's own data are not at hand: which of these people or windows it has seen is not known")
     elif seen.any:
-        note(f"seen in training: {seen.n_people} of the people, {seen.n_windows} identical windows; without them:")
+        n_people = len(np.unique(dataset.subjects[rows]))
+        note(
+            f"seen in training or validation: {seen.n_people} of {n_people} people, {seen.n_windows} identical "
+            "windows; without them:"
+        )
         unseen = rows[~seen.rows]
         if len(unseen):
             apart = _evaluation(loaded, dataset, rows=unseen, split=_noise_split(split), device=device)
-            name = f"{split}, unseen in training"
+            name = f"{split}, unseen"
             results.append(_result(loaded, apart, dataset, split=name))
             _show(results[-1], f"{run.path.name} on {dataset.info.name}, {name} ({apart.n} windows)")
         else:
             warn("nothing is left: this is no external validation")
     else:
-        note("none of its people or windows were seen in training")
+        note("none of its people or windows were seen in training or validation")
     _append(options, results, run)
     return evaluation
 

@@ -74,6 +74,9 @@ def finetune(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] |
     plans = plan_seeds(options, checkpoint, seeds)
     for plan in plans:
         plan.run.check(kind="finetune", resume=options.resume, overwrite=options.overwrite)
+    start = plans[0].runs[0].start
+    if start and not checkpoint:
+        note(f"starting from the newest complete pretraining run: {start.path}")
     results = [_run_seed(options, plan, device) for plan in plans]
     first, evaluations = results[0], [one.evaluation for one in results]
     if len(results) > 1 and len({tuple(one.metrics.values()) for one in evaluations}) == 1:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from ssl_bio.config import COMMAND_LINE, ConfigLayer, Recipe, Resolved, flatten, load_recipe, resolve, with_value
 from ssl_bio.config.resolve import check_architecture, check_task, check_unused, from_checkpoint
-from ssl_bio.console import note
 from ssl_bio.errors import CheckpointError
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_metadata
 from ssl_bio.runs.folder import RunFolder, newest_run
@@ -154,7 +153,6 @@ class _Starts:
         name = recipe.name if self.written else ""
         below = f"{folds_name(recipe)}-seed*/fold{fold}" if recipe.data.folds else ""
         run = newest_run(RUNS, kind="pretrain", name=name, preferred=below)
-        note(f"starting from the newest complete pretraining run{f' of {name}' if name else ''}: {run.path}")
         return Start(run.path, load_metadata(run.path))
 
 

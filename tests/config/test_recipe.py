@@ -156,6 +156,10 @@ class TestProblems:
                 {"finetune": {"task": "regression", "mode": "linear-probe", "loss": "bins"}},
                 'finetune.loss "bins" cannot be solved for',
             ),
+            (
+                {"finetune": {"task": "regression", "loss": "cross-entropy"}},
+                "finetune.loss must be 'mse', 'l1', 'huber' or 'bins', not 'cross-entropy'",
+            ),
             ({"finetune": {"task": "forecasting", "augment": ["stretch"]}}, "leave out stretch"),
             ({"finetune": {"task": "forecasting", "scheduled_sampling": 0.1}}, "set finetune.dense to true"),
             ({"finetune": {"task": "denoising", "noise": {"band": [1.0, 2.0]}}}, "without noise.dataset"),

@@ -11,6 +11,8 @@ from ssl_bio.data.loader import BatchSource
 from ssl_bio.training import optim, runtime
 from ssl_bio.training.objective import Objective, StepOutput, TensorBatch
 
+_LARGE = 64  # windows
+
 
 def first_batch(loader: BatchSource) -> TensorBatch:
     """Return the first batch of an epoch."""
@@ -65,7 +67,13 @@ def assert_gradients_in_every_group(objective: Objective, batch: TensorBatch) ->
 
 
 def assert_steps_repeat(objective: Objective, batch: TensorBatch, n_steps: int = 4) -> None:
-    """Fail unless steps from the same weights with the same seed agree bit for bit, with two threads."""
+    """Fail unless steps from the same weights with the same seed agree bit for bit, with two threads.
+
+    The batch is repeated until it is so large that torch divides its work.
+    """
+    n = -(-_LARGE // len(batch.inputs))
+    targets = None if batch.targets is None else torch.cat([batch.targets] * n)
+    batch = TensorBatch(torch.cat([batch.inputs] * n), targets)
     with two_threads():
         _, first = take_step(objective, batch)
         for _ in range(n_steps - 1):
