@@ -60,16 +60,30 @@ def section_classes(values: Values) -> dict[str, type[Section]]:
 
     Raises RecipeError for an unknown kind.
     """
-    found: dict[str, type[Section]] = {"data": DataConfig}
-    for section, registry in UNIONS.items():
-        name = kind_of(values, section)
-        try:
-            found[section] = registry.config(name)
-        except RecipeError as error:
-            raise RecipeError(f"{section}.{registry.discriminator}: {error}") from error
-    found["evaluate"] = TASKS.config(kind_of(values, "finetune")).Evaluate
-    found["reference"] = ReferenceConfig
+    found, problems = _known_classes(values)
+    if problems:
+        raise RecipeError("; ".join(text for _, text in problems))
     return found
+
+
+def _known_classes(values: Values) -> tuple[dict[str, type[Section]], list[tuple[str, str]]]:
+    """Return the class of every section whose kind is known, and what is wrong with the other kinds, by their keys."""
+    found: dict[str, type[Section]] = {"data": DataConfig}
+    problems: list[tuple[str, str]] = []
+    for section, registry in UNIONS.items():
+        path, table = f"{section}.{registry.discriminator}", values.get(section)
+        chosen = table.get(registry.discriminator, "") if isinstance(table, Mapping) else ""
+        if not isinstance(chosen, str):
+            problems.append((path, f"{path} must be one of {', '.join(registry.names())}, not {chosen!r}"))
+            continue
+        try:
+            found[section] = registry.config(kind_of(values, section))
+        except RecipeError as error:
+            problems.append((path, f"{path}: {error}"))
+    task = found.get("finetune")
+    found["evaluate"] = task.Evaluate if task is not None and issubclass(task, TaskConfig) else EvaluateConfig
+    found["reference"] = ReferenceConfig
+    return found, problems
 
 
 def compose(values: Values, *, source: str, origins: Mapping[str, str] | None = None) -> Recipe:
@@ -79,11 +93,7 @@ def compose(values: Values, *, source: str, origins: Mapping[str, str] | None = 
 
     Raises RecipeError that lists every problem, each as `section.key` with the nearest valid name.
     """
-    try:
-        classes = section_classes(values)
-    except RecipeError as error:  # whose message begins with the key
-        raise RecipeError(f"{_origin(str(error).partition(':')[0], origins or {}, source)}: {error}") from error
-    problems: list[tuple[str, str]] = []  # (key, what is wrong)
+    classes, problems = _known_classes(values)
     sections: dict[str, Section] = {}
     for name, section in classes.items():
         table = values.get(name, {})
@@ -95,7 +105,7 @@ def compose(values: Values, *, source: str, origins: Mapping[str, str] | None = 
             sections[name] = section.model_validate({**discriminator, **table})
         except ValidationError as error:
             problems += [_explain(dict(detail), section, prefix=name, values=values) for detail in error.errors()]
-    head = {name: value for name, value in values.items() if name not in classes}
+    head = {name: value for name, value in values.items() if name not in (*classes, *UNIONS)}
     try:
         RecipeHead.model_validate(head)
     except ValidationError as error:
@@ -142,17 +152,20 @@ def _suggestion(location: list[str], section: type[Section], values: Values) -> 
         for path in (f"{own}{field.path}" for field in fields_of(section))
         if path.rpartition(".")[0] == parent
     ]
-    siblings += [*section_classes(values)] if not parent else []
-    if location[0] in UNIONS and len(location) == 2:
-        registry = UNIONS[location[0]]
-        kinds = [kind for kind in registry.builtin if name in registry.config(kind).model_fields]
+    siblings += [*_known_classes(values)[0]] if not parent else []
+    of_task = location[0] == "evaluate"
+    if (of_task or location[0] in UNIONS) and len(location) == 2:
+        union = "finetune" if of_task else location[0]
+        registry = UNIONS[union]
+        configs = {kind: registry.config(kind) for kind in registry.builtin}
+        kinds = [kind for kind, one in configs.items() if name in (one.Evaluate if of_task else one).model_fields]
         if kinds:
-            what = f"{location[0]}.{registry.discriminator}"
-            return f" (a key of {what} {' and '.join(kinds)}, not of {kind_of(values, location[0])})"
+            what = f"{union}.{registry.discriminator}"
+            return f" (a key of {what} {' and '.join(kinds)}, not of {kind_of(values, union)})"
     near = difflib.get_close_matches(name, siblings, n=1)
     if near:
         return f" (did you mean {parent}{'.' if parent else ''}{near[0]}?)"
-    elsewhere = [path for path in _all_paths(values) if path.rpartition(".")[2] == name]
+    elsewhere = [path for path in keys_of(values) if path.rpartition(".")[2] == name]
     return f" (did you mean {elsewhere[0]}?)" if elsewhere else f" (valid here: {', '.join(sorted(siblings))})"
 
 
@@ -187,12 +200,8 @@ def fields_of(section: type[Section], prefix: str = "") -> Iterator[KeyInfo]:
 def keys_of(values: Values) -> dict[str, KeyInfo]:
     """Return every `section.key` that a recipe of these kinds may have."""
     head = {info.path: info for info in fields_of(RecipeHead)}
-    classes = section_classes(values)
+    classes, _ = _known_classes(values)
     return head | {f"{name}.{info.path}": info for name, section in classes.items() for info in fields_of(section)}
-
-
-def _all_paths(values: Values) -> list[str]:
-    return list(keys_of(values))
 
 
 def known_keys() -> set[str]:

@@ -9,6 +9,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock
 
@@ -55,6 +56,7 @@ PROVENANCE_COLUMNS = (
     "version",
     "finished_at",
 )
+_REQUIRED = {"model_name", "task_name"}
 _LOCK_SECONDS = 60
 
 Row = Mapping[str, object]
@@ -89,8 +91,8 @@ def read(path: Path) -> list[dict[str, str]]:
     """Return all rows of a sheet, as written. Raises SheetError when there is none or it is not a sheet."""
     if not path.is_file():
         raise SheetError(f"{path}: no such sheet")
-    names, rows = _parse(path)
-    return [dict(zip(names, row, strict=False)) for row in rows]
+    sheet = _parse(path)
+    return [dict(zip(sheet.names, row, strict=False)) for row in sheet.rows]
 
 
 def check(path: Path) -> None:
@@ -110,58 +112,81 @@ def _check_regular(path: Path) -> None:
         raise SheetError(f"{path}: a device or pipe, not a file; give a file name such as results.csv")
 
 
+class _Sheet(NamedTuple):
+    """What a file holds, and the dialect of CSV that it is written in."""
+
+    names: list[str]
+    rows: list[list[str]]
+    delimiter: str = ","
+    newline: str = "\n"
+
+    def text(self, rows: Sequence[Sequence[str]]) -> str:
+        """Return rows in the sheet's dialect."""
+        buffer = io.StringIO(newline="")
+        csv.writer(buffer, delimiter=self.delimiter, lineterminator=self.newline).writerows(rows)
+        return buffer.getvalue()
+
+
 def _append_locked(path: Path, rows: list[dict[str, str]]) -> None:
-    wanted = columns()
     if not path.exists() or path.stat().st_size == 0:
-        _replace(path, wanted, [[row[name] for name in wanted] for row in rows])
+        _replace(path, _Sheet(columns(), [[row[name] for name in columns()] for row in rows]))
         return
-    names, existing = _parse(path)
-    missing = [name for name in wanted if name not in names]
-    kept = _without(existing, names, rows)
-    if missing or len(kept) < len(existing):
-        names = [*names, *missing]
+    sheet = _parse(path)
+    names = [*sheet.names, *(name for name in columns() if name not in sheet.names)]
+    kept, replaced = _split_off(sheet, rows)
+    # What the lab wrote into columns of its own stays with a row that is replaced.
+    new = [[row.get(name, old.get(name, "")) for name in names] for row, old in zip(rows, replaced, strict=True)]
+    if len(names) > len(sheet.names) or len(kept) < len(sheet.rows):
         padded = [row + [""] * (len(names) - len(row)) for row in kept]
-        _replace(path, names, padded + [[row.get(name, "") for name in names] for row in rows])
+        _replace(path, sheet._replace(names=names, rows=[*padded, *new]))
         return
-    text = _to_csv([[row.get(name, "") for name in names] for row in rows])
+    text = sheet.text(new)
     with path.open("rb+") as file:
         file.seek(-1, os.SEEK_END)
         if file.read(1) != b"\n":  # an editor left the last line open
-            text = "\n" + text
+            text = sheet.newline + text
         file.write(text.encode("utf-8"))
         file.flush()
         os.fsync(file.fileno())
 
 
-def _without(existing: list[list[str]], names: list[str], rows: Sequence[Mapping[str, str]]) -> list[list[str]]:
-    """Return the existing rows without those that `rows` replace."""
-    if "run_id" not in names:
-        return existing
-    new = {(row["run_id"], row["task_name"]) for row in rows if row["run_id"]}
-    place = [names.index("run_id"), names.index("task_name")]
-    return [row for row in existing if len(row) <= max(place) or (row[place[0]], row[place[1]]) not in new]
+def _split_off(sheet: _Sheet, rows: Sequence[Mapping[str, str]]) -> tuple[list[list[str]], list[Mapping[str, str]]]:
+    """Return the existing rows without those that `rows` replace, and for each of `rows` the one that it replaces."""
+    existing = [dict(zip(sheet.names, row, strict=False)) for row in sheet.rows]
+    ids = [(row.get("run_id", ""), row.get("task_name", "")) for row in existing]
+    wanted = [(row["run_id"], row["task_name"]) for row in rows]
+    kept = [row for row, own in zip(sheet.rows, ids, strict=True) if not own[0] or own not in wanted]
+    by_id = {own: row for own, row in zip(ids, existing, strict=True) if own[0]}
+    return kept, [by_id.get(own, {}) for own in wanted]
 
 
-def _parse(path: Path) -> tuple[list[str], list[list[str]]]:
+def _parse(path: Path) -> _Sheet:
     try:
-        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
-    except (UnicodeDecodeError, csv.Error) as error:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            text = file.read()
+    except UnicodeDecodeError as error:
         raise SheetError(f"{path}: not a results sheet: {error}") from error
     except OSError as error:
         raise SheetError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if not lines:
-        return columns(), []
-    names, *rows = lines
-    if not {"model_name", "task_name"} <= set(names):
-        shown = ",".join(names)[:60]
+    if not text:
+        return _Sheet(columns(), [])
+    first = text.splitlines()[0]
+    try:
+        headers = {sign: next(csv.reader([first], delimiter=sign), []) for sign in ",;\t"}
+        delimiter = next((sign for sign, header in headers.items() if set(header) >= _REQUIRED), ",")
+        names, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    except csv.Error as error:
+        raise SheetError(f"{path}: not a results sheet: {error}") from error
+    if not set(names) >= _REQUIRED:
         raise SheetError(
-            f"{path}: not a results sheet: its header is {shown!r}, without model_name and task_name; "
+            f"{path}: not a results sheet: its header is {','.join(names)[:60]!r}, without model_name and task_name; "
             "give another file to --sheet"
         )
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise SheetError(f"{path}: column {', '.join(twice)} stands twice in the header; rename one")
-    return names, [row for row in rows if row]
+    newline = "\r\n" if text[len(first) :].startswith("\r\n") else "\n"
+    return _Sheet(names, [row for row in rows if row], delimiter, newline)
 
 
 def _format(name: str, value: object) -> str:
@@ -174,17 +199,11 @@ def _format(name: str, value: object) -> str:
     return str(value)
 
 
-def _to_csv(rows: Sequence[Sequence[str]]) -> str:
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()
-
-
-def _replace(path: Path, names: list[str], rows: list[list[str]]) -> None:
+def _replace(path: Path, sheet: _Sheet) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(_to_csv([names, *rows]))
+            file.write(sheet.text([sheet.names, *sheet.rows]))
             file.flush()
             os.fsync(file.fileno())
         if path.exists():

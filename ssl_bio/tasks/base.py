@@ -355,8 +355,12 @@ def evenly_spaced(rows: Rows, subjects: NDArray[np.str_], most: int) -> Rows:
     """Return at most so many rows of each subject, evenly spaced; 0: all."""
     if not most:
         return rows
-    groups = [rows[subjects[rows] == who] for who in np.unique(subjects[rows])]
-    chosen = [group[np.linspace(0, len(group) - 1, most + 2)[1:-1].round().astype(int)] for group in groups]
+    chosen = []
+    for subject in np.unique(subjects[rows]):
+        group = rows[subjects[rows] == subject]
+        if len(group) > most:
+            group = group[np.linspace(0, len(group) - 1, most + 2)[1:-1].round().astype(int)]
+        chosen.append(group)
     return np.unique(np.concatenate(chosen))
 
 

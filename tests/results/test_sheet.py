@@ -151,3 +151,29 @@ def test_eight_processes_append_fifty_rows_each() -> None:
     assert len(rows) == 400
     assert {len(row) for row in rows} == {len(sheet.columns())}
     assert len({(row[0], row[1]) for row in rows}) == 400
+
+
+@pytest.mark.parametrize(("delimiter", "newline"), [(";", "\r\n"), ("\t", "\n"), (",", "\r\n")])
+def test_the_dialect_of_an_existing_sheet_is_kept(delimiter: str, newline: str) -> None:
+    path = Path("lab.csv")
+    lines = [["model_name", "task_name", "MAE", "note"], ["theirs", "hr", "1.5", "a, b; c"]]
+    text = newline.join(delimiter.join(f'"{cell}"' for cell in line) for line in lines) + newline
+    path.write_bytes(text.encode())
+    sheet.append(path, [{"model_name": "ours", "task_name": "hr", "MAE": 1.25}])
+    sheet.append(path, [{"model_name": "ours", "task_name": "rr", "MAE": 2.0}])
+    raw = path.read_bytes().decode()
+    assert raw.count(newline) == raw.count("\n") == 4
+    rows = sheet.read(path)
+    assert [row["MAE"] for row in rows] == ["1.5", "1.2500", "2.0000"]
+    assert rows[0]["note"] == "a, b; c"
+
+
+def test_a_replaced_row_keeps_what_the_lab_wrote_beside_it() -> None:
+    path = Path("lab.csv")
+    row = {"model_name": "ours", "task_name": "hr", "run_id": "abc-1"}
+    sheet.append(path, [{**row, "MAE": 1.0}])
+    text = path.read_text().splitlines()
+    path.write_text(f"{text[0]},note\n{text[1]},outlier in p3\n")
+    sheet.append(path, [{**row, "MAE": 2.0}])
+    (after,) = sheet.read(path)
+    assert (after["MAE"], after["note"]) == ("2.0000", "outlier in p3")
