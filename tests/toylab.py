@@ -83,6 +83,7 @@ class PatchBackbone(Backbone):
 
     Config = PatchConfig
     input_layers: ClassVar[tuple[str, ...]] = ("input_norm.", "project.")
+    input_norm: InputNorm
     max_length = None
     receptive_field = None
 

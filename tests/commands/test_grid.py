@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from ssl_bio.commands import grid
+from ssl_bio.commands.finetune import finetune
+from ssl_bio.commands.plan import RunOptions, choice_name
 from ssl_bio.errors import RecipeError
 from ssl_bio.results import sheet
 from tests.command_line import TINY, refused, run, succeed
@@ -25,12 +27,12 @@ def test_every_choice_once_the_last_axis_first() -> None:
     assert len(found) == 8
     assert found[0] == {"model.kind": "timemae", "finetune.lr": 3e-3, "finetune.pooling": ["mean"]}
     assert found[1] == {**found[0], "finetune.pooling": ["max"]}
-    assert [grid.choice_name(one) for one in found[:3]] == [
+    assert [choice_name(one) for one in found[:3]] == [
         "kind=timemae,lr=0.003,pooling=mean",
         "kind=timemae,lr=0.003,pooling=max",
         "kind=timemae,lr=0.001,pooling=mean",
     ]
-    assert grid.choice_name({"pretrain.lr": 0.1, "finetune.lr": 0.2}) == "pretrain.lr=0.1,finetune.lr=0.2"
+    assert choice_name({"pretrain.lr": 0.1, "finetune.lr": 0.2}) == "pretrain.lr=0.1,finetune.lr=0.2"
 
 
 @pytest.mark.parametrize(
@@ -117,9 +119,7 @@ def test_grids_that_cannot_be_run_nothing(options: list[str], message: str) -> N
 
 
 def test_a_bug_in_one_combination_leaves_its_traceback_and_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ssl_bio.commands.plan import RunOptions
-
-    finetune, calls = grid.finetune, 0
+    calls = 0
 
     def fail_once(options: RunOptions, checkpoint: str | None, seeds: list[int] | None) -> object:
         nonlocal calls
