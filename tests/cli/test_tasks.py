@@ -198,7 +198,10 @@ def test_stages_join_one_after_the_other(pretrained: str) -> None:
         (["--set", "finetune.pooling=['attention']"], "has weights to learn"),
         (["--set", "finetune.head=mlp"], "cannot be solved for"),
         ([*HEART_RATE, "--loss", "bins"], "cannot be solved for"),
-        (["--set", "evaluate.tta_rates=[0.9, 1.1]"], "unknown key evaluate.tta_rates (valid here: batch_size"),
+        (
+            ["--set", "evaluate.tta_rates=[0.9, 1.1]"],
+            "unknown key evaluate.tta_rates (a key of finetune.task regression, not of classification)",
+        ),
         (["--set", "finetune.augment=['tempo']"], "finetune.augment"),
         (["--mode", "full", "--set", "finetune.class_balance=1", *HEART_RATE], "set finetune.balance_by"),
         (["--mode", "full", "--set", "finetune.dense=true", *HEART_RATE], "leave out layers, pool_segments and mixup"),
