@@ -48,6 +48,20 @@ class LabelledRows(NamedTuple):
     classes: Sequence[str]
 
 
+class EvaluationRequest(NamedTuple):
+    """Rows of a split of a dataset to be predicted, in what form they come to the network, and on which device.
+
+    `validating`: after an epoch of training, to choose one.
+    """
+
+    dataset: PreparedDataset
+    rows: Rows
+    split: str
+    spec: InputSpec
+    device: torch.device
+    validating: bool
+
+
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
 EvaluateT = TypeVar("EvaluateT", bound=EvaluateConfig)
 TargetT = TypeVar("TargetT", bound=TargetSpec)
@@ -109,19 +123,8 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
         """Return the batches that training draws."""
 
     @abstractmethod
-    def predict(
-        self,
-        model: ModelT,
-        target: TargetT,
-        *,
-        dataset: PreparedDataset,
-        rows: Rows,
-        split: str,
-        spec: InputSpec,
-        device: torch.device,
-        validating: bool = False,
-    ) -> Predictions:
-        """Return what a model predicts on rows of a split; `validating`: after an epoch of training, for its choice."""
+    def predict(self, model: ModelT, target: TargetT, request: EvaluationRequest) -> Predictions:
+        """Return what a model predicts on the rows of a request."""
 
     @abstractmethod
     def score(self, target: TargetT, predictions: Predictions) -> Evaluation:
@@ -199,10 +202,11 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
         device: torch.device,
         validating: bool = False,
     ) -> Evaluation:
-        """Predict rows of a split and score the predictions, which say whose they are."""
-        found = self.predict(
-            model, target, dataset=dataset, rows=rows, split=split, spec=spec, device=device, validating=validating
-        )
+        """Predict rows of a split and score the predictions, which say whose they are.
+
+        `validating`: after an epoch of training, to choose one.
+        """
+        found = self.predict(model, target, EvaluationRequest(dataset, rows, split, spec, device, validating))
         whose = {"row": rows, "subject": dataset.subjects[rows]}
         return self.score(target, Predictions(arrays={**whose, **found.arrays}, constants=found.constants))
 

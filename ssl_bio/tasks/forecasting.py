@@ -21,7 +21,7 @@ from ssl_bio.results.plots import can_draw, save_figures, stacked_axes
 from ssl_bio.runs.checkpoint import CheckpointMetadata
 from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import InputSpec
-from ssl_bio.tasks.base import TargetSpec, Task, expect, ordered_loader
+from ssl_bio.tasks.base import EvaluationRequest, TargetSpec, Task, expect, ordered_loader
 from ssl_bio.training.evaluation import map_batches
 from ssl_bio.training.objective import BaseObjective, StepOutput, TensorBatch, mean_loss
 from ssl_bio.training.optim import ParameterGroup, groups_of
@@ -173,22 +173,12 @@ class Forecasting(Task[ForecastingConfig, ForecastingEvaluateConfig, SeriesTarge
                 "choose less, or pretrain on longer windows"
             )
 
-    def predict(
-        self,
-        model: Forecaster,
-        target: SeriesTarget,
-        *,
-        dataset: PreparedDataset,
-        rows: Rows,
-        split: str,
-        spec: InputSpec,
-        device: torch.device,
-        validating: bool = False,
-    ) -> Predictions:
+    def predict(self, model: Forecaster, target: SeriesTarget, request: EvaluationRequest) -> Predictions:
         """Return the true samples `(n, horizon)`, free-running and one-step forecasts of them, and the baselines'.
 
         Raises DataError when the series are shorter than what is to be forecast.
         """
+        dataset, rows, _, spec, device, _ = request
         loader = ordered_loader(self.signals(dataset, rows, spec=spec), self.evaluate_config.batch_size)
         horizon, start = self.evaluate_config.horizon, target.time_steps
 

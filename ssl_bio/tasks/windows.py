@@ -22,7 +22,7 @@ from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.models.heads import Predictor, Unit
 from ssl_bio.results.evaluation import Evaluation, Group, Predictions
 from ssl_bio.runs.inputs import InputSpec
-from ssl_bio.tasks.base import TargetSpec, Task, expect, ordered_loader
+from ssl_bio.tasks.base import EvaluationRequest, TargetSpec, Task, expect, ordered_loader
 from ssl_bio.training import probe
 from ssl_bio.training.evaluation import map_batches
 from ssl_bio.training.objective import BaseObjective, Objective, StepOutput, TensorBatch, mean_loss
@@ -224,22 +224,12 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
         if not head.converged:
             warn("the logistic regression did not converge: a smaller finetune.probe_c helps")
 
-    def predict(
-        self,
-        model: Predictor,
-        target: TargetT,
-        *,
-        dataset: PreparedDataset,
-        rows: Rows,
-        split: str,
-        spec: InputSpec,
-        device: torch.device,
-        validating: bool = False,
-    ) -> Predictions:
+    def predict(self, model: Predictor, target: TargetT, request: EvaluationRequest) -> Predictions:
         """Return targets, predictions and the loss of each window.
 
         A window longer than the network's is answered by the mean over crops that cover it evenly.
         """
+        dataset, rows, split, spec, device, validating = request
         if validating and self.config.frozen:
             if split not in self._validation_features:
                 self._validation_features[split] = self._features(dataset, rows, model=model, target=target, spec=spec)

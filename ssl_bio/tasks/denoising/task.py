@@ -22,7 +22,7 @@ from ssl_bio.models.waveform_loss import waveform_loss
 from ssl_bio.results.evaluation import Evaluation, Group, Predictions, Table
 from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import InputSpec
-from ssl_bio.tasks.base import TargetSpec, Task, expect
+from ssl_bio.tasks.base import EvaluationRequest, TargetSpec, Task, expect
 from ssl_bio.tasks.denoising import noise as noises
 from ssl_bio.tasks.denoising.benchmark import (
     CLASSICAL,
@@ -157,22 +157,12 @@ class Denoising(Task[DenoisingConfig, DenoisingEvaluateConfig, SignalTarget, Den
         """Return the rows of a split that choose the epoch."""
         return self.evaluated_rows(dataset, split)
 
-    def predict(
-        self,
-        model: Denoiser,
-        target: SignalTarget,
-        *,
-        dataset: PreparedDataset,
-        rows: Rows,
-        split: str,
-        spec: InputSpec,
-        device: torch.device,
-        validating: bool = False,
-    ) -> Predictions:
+    def predict(self, model: Denoiser, target: SignalTarget, request: EvaluationRequest) -> Predictions:
         """Return how noisy and denoised signals fare under each condition: statistics `(n, n_conditions, ...)`.
 
         `validating`: under noise as it was learnt, and with neither beats nor a classical baseline.
         """
+        dataset, rows, split, spec, device, validating = request
         config, evaluate = self.config, self.evaluate_config
         types, levels = evaluate.noises, evaluate.levels
         if validating:
