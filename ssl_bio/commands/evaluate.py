@@ -18,10 +18,10 @@ from ssl_bio.config.resolve import from_checkpoint
 from ssl_bio.console import note, warn
 from ssl_bio.data.catalog import open_external
 from ssl_bio.data.store import PreparedDataset, Rows
-from ssl_bio.errors import DataError, RecipeError, SslBioError
+from ssl_bio.errors import CheckpointError, DataError, RecipeError, SslBioError
 from ssl_bio.results import sheet, tables
 from ssl_bio.results.evaluation import Evaluation
-from ssl_bio.runs.checkpoint import CheckpointMetadata
+from ssl_bio.runs.checkpoint import CheckpointMetadata, load_metadata
 from ssl_bio.runs.folder import RunFolder, newest_run
 from ssl_bio.runs.transfer import n_parameters
 from ssl_bio.tasks.base import evenly_spaced
@@ -63,6 +63,8 @@ def evaluate(options: RunOptions, checkpoint: str | None, data_name: str | None)
         if data_name:
             raise RecipeError(f"{run.path} holds {len(run.folds())} networks: give --checkpoint one of its parts")
         return _evaluate_folds(options, run, device)
+    if run.folds():
+        raise CheckpointError(f"{run.path}: its cross-validation is not complete: finetune again with --resume")
     loaded = _load(options, run)
     if data_name:
         split = str(asked.get("evaluate.split", _WHOLE))
@@ -158,7 +160,10 @@ def _evaluate_external(
     _show(results[0], f"{run.path.name} on {dataset.info.name}, {split} ({evaluation.n} windows)")
     seen = _seen_in_training(dataset, rows, metadata)
     if seen is None:
-        warn("the run's own data are not at hand: which of these people or windows it has seen is not known")
+        warn(
+            "the data that this run learnt from are not at hand: which of these people or windows it has seen is "
+            "not known"
+        )
     elif seen.any:
         n_people = len(np.unique(dataset.subjects[rows]))
         note(
@@ -242,23 +247,28 @@ class _Seen(NamedTuple):
 
 
 def _seen_in_training(dataset: PreparedDataset, rows: Rows, metadata: CheckpointMetadata) -> _Seen | None:
-    """Return which rows show people or identical windows of the run's training and validation splits.
+    """Return which rows show people or identical windows of the training and validation splits of the run, and of the
+    pretraining that it started from.
 
-    People are compared by name where both datasets come from the same publisher. None where the run's data cannot be
-    opened.
+    People are compared by name where both datasets come from the same publisher. None where the data that it learnt
+    from cannot be opened.
     """
-    stored = resolve([from_checkpoint(metadata.recipe)]).recipe
+    digests, windows, people = _digests(dataset, rows), np.zeros(len(rows), bool), np.zeros(len(rows), bool)
     try:
-        own = open_recipe_dataset(stored.data)
+        recipes = [metadata.recipe]
+        if metadata.origin:
+            recipes.append(load_metadata(Path(metadata.origin)).recipe)
+        for values in recipes:
+            recipe = resolve([from_checkpoint(values)]).recipe
+            own = open_recipe_dataset(recipe.data)
+            splits = own.splits[recipe.data.split_scheme]
+            learnt = np.unique(np.concatenate([splits[name] for name in ("train", "val") if name in splits]))
+            windows |= np.isin(digests, _digests(own, learnt))
+            if own.info.title == dataset.info.title:
+                people |= np.isin(dataset.subjects[rows], own.subjects[learnt])
     except SslBioError:
         return None
-    splits = own.splits[stored.data.split_scheme]
-    trained = np.unique(np.concatenate([splits[name] for name in ("train", "val") if name in splits]))
-    known = np.isin(_digests(dataset, rows), _digests(own, trained))
-    people = np.zeros(len(rows), bool)
-    if own.info.title == dataset.info.title:
-        people = np.isin(dataset.subjects[rows], own.subjects[trained])
-    return _Seen(known | people, len(np.unique(dataset.subjects[rows][people])), int(known.sum()))
+    return _Seen(windows | people, len(np.unique(dataset.subjects[rows][people])), int(windows.sum()))
 
 
 def _digests(dataset: PreparedDataset, rows: Rows) -> NDArray[np.bytes_]:

@@ -103,7 +103,7 @@ def _run_seed(options: RunOptions, plan: SeedPlan, device: torch.device) -> RunR
     runs = _resumed_parts(plan.run, plan.runs) if options.resume else plan.runs
     for part in runs:  # what cannot be is said before anything is replaced or trained
         _prepare(part.resolved)
-    if plan.run.complete_folds and not options.overwrite:
+    if plan.run.complete_folds and not options.overwrite:  # every part is there
         return _pooled([_run_one(options, part, device, with_row=False) for part in runs])
     with plan.run.owned(kind="finetune", resume=options.resume, overwrite=options.overwrite):
         whole = runs[0].resolved.recipe

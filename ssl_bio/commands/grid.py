@@ -24,7 +24,19 @@ from ssl_bio.runs.folder import GRID_FOLDER, METRICS_FILE, RunFolder
 from ssl_bio.tasks.base import load_task
 
 _MOST_METRICS = 3
-_OTHER_QUESTIONS = ("name", "task_name", "data.dataset", "data.target", "data.root", "finetune.task", "evaluate.split")
+_OTHER_QUESTIONS = (
+    "name",
+    "task_name",
+    "data.dataset",
+    "data.target",
+    "data.root",
+    "data.split_scheme",
+    "data.fold",
+    "data.window",
+    "data.stride",
+    "finetune.task",
+    "evaluate.",
+)
 
 
 class Combination(NamedTuple):

@@ -41,12 +41,14 @@ def pretrain(options: RunOptions) -> list[RunFolder]:
     written = load_recipe(options.recipe or DEFAULT_RECIPE)
     resolved = resolve([written, options.overrides])
     home = pretrain_folder(options, resolved.recipe)
+    for part in parts_of(resolved):
+        run = RunFolder(fold_folder(home, part.recipe))
+        run.check(kind="pretrain", resume=options.resume, overwrite=options.overwrite)
     return [_pretrain_one(options, part, RunFolder(fold_folder(home, part.recipe))) for part in parts_of(resolved)]
 
 
 def _pretrain_one(options: RunOptions, resolved: Resolved, run: RunFolder) -> RunFolder:
     device = runtime.pick_device(options.device)
-    run.check(kind="pretrain", resume=options.resume, overwrite=options.overwrite)
     if options.resume and already_complete(run, "pretrain"):
         return run
     resolved = resumed(run, resolved) if options.resume else resolved

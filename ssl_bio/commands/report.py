@@ -39,7 +39,7 @@ def append_rows(done: Evaluated, *, sheet_path: Path, run: RunFolder) -> int:
     rows = tables.sheet_rows(
         done.evaluation, metadata=done.metadata, described=described, task_name=done.task.task_name()
     )
-    sheet.append(sheet_path, rows)
+    sheet.append(sheet_path, rows, replaced_run=run.replaced_run_id)
     return len(rows)
 
 
@@ -67,7 +67,11 @@ def _described(done: Evaluated, run: RunFolder) -> dict[str, object]:
             run,
             split=metadata.split,
             fingerprint=info.fingerprint,
-            settings=recipe.evaluate.model_dump(mode="json"),
+            settings={
+                "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"batch_size"}),
+                "finetune": config.model_dump(mode="json"),
+                "missing": recipe.data.missing,
+            },
         ),
     }
 

@@ -190,6 +190,9 @@ def check_unused(resolved: Resolved) -> None:
     for name, why in resolved.recipe.finetune.unused_keys().items():
         if resolved.origins.get(f"finetune.{name}") == COMMAND_LINE:
             raise RecipeError(f"finetune.{name} from the command line would change nothing: {why}")
+    for path, origin in resolved.origins.items():
+        if path.startswith("pretrain.") and origin == COMMAND_LINE:
+            raise RecipeError(f"{path} from the command line would change nothing: finetune does not pretrain")
 
 
 def on_resume(stored: ConfigLayer, wanted: Resolved) -> tuple[Resolved, list[str]]:

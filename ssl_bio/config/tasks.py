@@ -109,9 +109,16 @@ class TaskConfig(OptimizationConfig):
 
     def unused_keys(self) -> dict[str, str]:
         """Return the keys that change nothing as the others are set, each with the reason."""
+        unused = {}
         if self.mode == "scratch":
-            return {"backbone_lr": "from scratch everything learns at finetune.lr"}
-        return {}
+            unused["backbone_lr"] = "from scratch everything learns at finetune.lr"
+        if self.selected_on == "last":
+            unused |= dict.fromkeys(("monitor", "patience"), 'finetune.selected_on "last" chooses no epoch')
+        if not self.class_balance:
+            unused["balance_by"] = "finetune.class_balance is 0"
+        if not self.augment:
+            unused["augment_strength"] = "finetune.augment is empty"
+        return unused
 
     @model_validator(mode="after")
     def _selects_on_unseen_windows(self) -> Self:
@@ -158,6 +165,8 @@ class WindowTaskConfig(TaskConfig):
             unused |= dict.fromkeys(("backbone_lr", "layer_decay", "unfreeze_epochs"), why)
         else:
             unused |= dict.fromkeys(_OF_PROBES, f'finetune.mode "{self.mode}" trains the whole network')
+        if self.head == "linear":
+            unused["head_width"] = 'finetune.head is "linear"'
         if self.solved:
             why = f'a {self.probe} probe is solved, not trained; finetune.probe "gradient" trains it'
             unused |= dict.fromkeys(_OF_GRADIENTS, why)
@@ -209,6 +218,13 @@ class RegressionConfig(WindowTaskConfig):
         64, 'of loss "bins"; 0: the values that training has, as of counts'
     )
     dense: bool = key(False, "a count of events is learnt around every token, not in the window's middle alone")
+
+    def unused_keys(self) -> dict[str, str]:
+        """Return the keys that change nothing as the others are set, each with the reason."""
+        unused = super().unused_keys()
+        if self.loss != "bins":
+            unused["bins"] = f'it is of the loss "bins", not "{self.loss}"'
+        return unused
 
     @model_validator(mode="after")
     def _dense_asks_every_token(self) -> Self:

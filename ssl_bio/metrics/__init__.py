@@ -51,7 +51,7 @@ def _deferred(path: str) -> MetricFunction:
     return compute
 
 
-def _classes_and_labels(name: str, classes: str = "", labels: str = "") -> dict[str, MetricFunction]:
+def _classes_and_labels(classes: str = "", labels: str = "") -> dict[str, MetricFunction]:
     both = {"classes": classes and f"classification:{classes}", "labels": labels and f"multilabel:{labels}"}
     return {kind: _deferred(path) for kind, path in both.items() if path}
 
@@ -61,28 +61,28 @@ _DECLARED = (
     Metric(
         "AUC_PR",
         "average precision, one against rest, mean over classes or labels",
-        functions=_classes_and_labels("AUC_PR", "average_precision", "average_precision"),
+        functions=_classes_and_labels("average_precision", "average_precision"),
     ),
     Metric(
         "AUROC",
         "area under the ROC curve, one against rest, mean over classes or labels",
-        functions=_classes_and_labels("AUROC", "auroc", "auroc"),
+        functions=_classes_and_labels("auroc", "auroc"),
     ),
     Metric(
         "Accuracy",
         "share of windows (of labels: of windows and labels) that are right",
-        functions=_classes_and_labels("Accuracy", "accuracy", "accuracy"),
+        functions=_classes_and_labels("accuracy", "accuracy"),
     ),
     Metric(
         "BalancedAccuracy",
         "mean recall over the classes that occur",
-        functions=_classes_and_labels("BalancedAccuracy", "balanced_accuracy"),
+        functions=_classes_and_labels("balanced_accuracy"),
     ),
-    Metric("CohenKappa", "agreement beyond chance", functions=_classes_and_labels("CohenKappa", "cohen_kappa")),
+    Metric("CohenKappa", "agreement beyond chance", functions=_classes_and_labels("cohen_kappa")),
     Metric(
         "F1_weighted",
         "F1, mean over classes or labels by how often they occur",
-        functions=_classes_and_labels("F1_weighted", "f1_weighted", "f1_weighted"),
+        functions=_classes_and_labels("f1_weighted", "f1_weighted"),
     ),
     Metric(
         "MAE",
@@ -100,7 +100,7 @@ _DECLARED = (
     Metric(
         "F1_macro",
         "F1, mean over the classes or labels that occur",
-        functions=_classes_and_labels("F1_macro", "f1_macro", "f1_macro"),
+        functions=_classes_and_labels("f1_macro", "f1_macro"),
     ),
     Metric(
         "MAE_constant",

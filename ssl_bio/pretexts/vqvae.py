@@ -193,8 +193,8 @@ def _code_use(counts: NDArray[np.float32], split: str) -> "Figure":
     figure, axes = single_axes()
     for index, row in enumerate(counts):
         share = np.sort(row / max(row.sum(), 1))[::-1]
-        exponent = float(np.exp(-(share[share > 0] * np.log(share[share > 0])).sum()))
-        label = f"codebook {index}: {np.mean(row > 0):.1%} used, perplexity {exponent:.0f} of {len(row)}"
+        evenness = float(perplexity(torch.from_numpy(row)))
+        label = f"codebook {index}: {np.mean(row > 0):.1%} used, perplexity {evenness:.0f} of {len(row)}"
         axes.step(np.arange(1, len(row) + 1), share, where="mid", label=label)
     axes.axhline(1 / counts.shape[1], color="0.6", linestyle=":", label="all alike")
     axes.set(xlabel=f"codes, the most used first ({split})", ylabel="share of tokens")

@@ -1,5 +1,6 @@
 """Tables for the terminal, and the rows that a lab shares."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -107,8 +108,9 @@ def runs_table(folder: Path, *, like: CheckpointMetadata, leading: Sequence[str]
     groups: dict[str, list[dict[str, float]]] = {}
     for path in sorted(folder.glob(f"finetune-*-seed*/{METRICS_FILE}")):
         result = read_json(path)
-        same = all(result.get(key) == getattr(like, key) for key in ("kind", "fingerprint", "split"))
-        if same and _question(result.get("target")) == _question(like.target):
+        same = all(result.get(key) == getattr(like, key) for key in ("kind", "fingerprint", "split", "folds"))
+        is_single_part = bool(re.search(r"-fold\d+$", path.parent.name))  # which has a test split of its own
+        if same and not is_single_part and _question(result.get("target")) == _question(like.target):
             name = path.parent.name.removeprefix("finetune-").rpartition("-seed")[0]
             groups.setdefault(name, []).append(result["metrics"])
     names = [name for name in leading if all(name in one for values in groups.values() for one in values)]

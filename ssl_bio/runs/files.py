@@ -53,7 +53,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
     """Write a safetensors file with a JSON header."""
     detached = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
-        save_file(detached, temporary, metadata={_HEADER_KEY: json.dumps(header)})
+        try:
+            save_file(detached, temporary, metadata={_HEADER_KEY: json.dumps(header)})
+        except SafetensorError as error:  # such as a full disk, which the library does not call an OSError
+            raise CheckpointError(f"{path}: cannot be written: {error}") from error
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

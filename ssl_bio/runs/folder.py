@@ -107,14 +107,14 @@ class RunFolder:
             self.check(kind=kind, resume=resume, overwrite=overwrite)  # for another may have been quicker
             try:
                 place.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
-                run_id = self.run_id or uuid4().hex[:12]  # a run that is replaced replaces its rows
+                replaced = self.run_id
                 if overwrite and self.path.exists():
                     shutil.rmtree(self.path)
                 self.path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise CheckpointError(f"{self.path}: cannot be written: {error.strerror or error}") from error
             if not self.run_id:
-                self.write_json(RUN_FILE, {"run_id": run_id})
+                self.write_json(RUN_FILE, {"run_id": uuid4().hex[:12], "replaces": replaced})
             yield
         finally:
             place.unlink(missing_ok=True)
@@ -126,6 +126,11 @@ class RunFolder:
         return str(read_json(self.path / RUN_FILE).get("run_id", ""))
 
     @property
+    def replaced_run_id(self) -> str:
+        """Return the id of the run that stood here before `--overwrite`; empty where there was none."""
+        return str(read_json(self.path / RUN_FILE).get("replaces", ""))
+
+    @property
     def complete(self) -> bool:
         """Return whether the run reached its end."""
         return (self.path / METRICS_FILE).is_file() and (self.path / MODEL_FILE).is_file()
@@ -133,7 +138,8 @@ class RunFolder:
     @property
     def complete_folds(self) -> bool:
         """Return whether a cross-validation, whose parts are run folders inside this one, reached its end."""
-        return (self.path / METRICS_FILE).is_file() and not (self.path / MODEL_FILE).exists()
+        n_parts = read_json(self.path / METRICS_FILE).get("folds", 0)
+        return bool(n_parts) and sum(part.complete for part in self.folds()) == n_parts
 
     def folds(self) -> list["RunFolder"]:
         """Return the parts of a cross-validation, in order; none for a single run."""
@@ -218,15 +224,16 @@ def newest_run(root: Path, *, kind: str, name: str = "", preferred: str = "") ->
     found: list[tuple[bool, str, Path]] = []
     for path in (root / name).rglob(METRICS_FILE):
         result, run = read_json(path), RunFolder(path.parent)
-        is_part = kind == "finetune" and bool(_FOLD.fullmatch(path.parent.name))
+        fits = bool(preferred) and path.parent.match(f"*{preferred}")
+        is_part = bool(_FOLD.fullmatch(path.parent.name)) and not fits
         complete = run.complete or (kind == "finetune" and run.complete_folds)
         if result.get("kind") == kind and complete and not is_part and not result.get("grid"):
-            fits = bool(preferred) and path.parent.match(f"*{preferred}")
             found.append((fits, str(result.get("finished_at", "")), path.parent))
     if not found:
         below = root / name if name else root
         raise CheckpointError(
-            f"no complete {kind} run under {below}{os.sep}: run `ssl-bio {kind}` first, or give --checkpoint RUN"
+            f"no complete {kind} run under {below}{os.sep}: run `ssl-bio {kind}` with the same recipe first, or give "
+            "--checkpoint RUN"
         )
     return RunFolder(max(found)[2])
 

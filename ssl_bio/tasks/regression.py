@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from ssl_bio.config.tasks import RegressionConfig, RegressionEvaluateConfig
 from ssl_bio.data.augmentations import parse_augmentation
 from ssl_bio.data.events import EventTrack
-from ssl_bio.data.loader import Loader
-from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows, TargetInfo
+from ssl_bio.data.loader import Loader, SignalDataset
+from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.metrics import compute, metric_text
 from ssl_bio.models.heads import Predictor, Unit
@@ -56,7 +56,7 @@ class ValueTarget(WindowTarget):
     @property
     def rates(self) -> tuple[bool, ...]:
         """Return which of the values count something in time, and grow when a signal is played faster."""
-        return tuple(unit == "Hz" or unit.endswith("/min") for unit in self.units)
+        return tuple(_is_rate(unit) for unit in self.units)
 
     def encode(self, targets: Tensor) -> Tensor:
         """Return values in floating point."""
@@ -115,6 +115,7 @@ class Regression(WindowTask[RegressionConfig, RegressionEvaluateConfig, ValueTar
     Config, EvaluateConfig, Target = RegressionConfig, RegressionEvaluateConfig, ValueTarget
     leading_metrics: ClassVar = ("MAE", "RMSE", "R2")
     target_kind, predictions_kind, prediction_array = "value", "values", "value"
+    settings_of_probes: ClassVar[dict[str, object]] = {"dense": False}
 
     @property
     def tta_rates(self) -> Sequence[float]:
@@ -172,7 +173,7 @@ class Regression(WindowTask[RegressionConfig, RegressionEvaluateConfig, ValueTar
         loader = super().training_loader(dataset, rows, model=model, target=target, spec=spec)
         if self.config.frozen:
             return loader
-        source = self.signals(dataset, rows, spec=spec, targets=self.encoded_targets(dataset, rows, target))
+        source = expect(SignalDataset, loader.source)
         if self.config.dense:
             source = replace(source, events=self._events(dataset, rows, spec))
         return replace(loader, source=source, rates=target.rates)
@@ -205,7 +206,7 @@ class Regression(WindowTask[RegressionConfig, RegressionEvaluateConfig, ValueTar
                 f'finetune.augment "stretch" changes rates, and nothing says whether {unknown[0]!r} is one: name its '
                 "unit in the table, as in heart_rate [beats/min], or leave stretch out"
             )
-        if list(self.tta_rates) != [1.0] and not all(_is_rate(info) for info in infos):
+        if list(self.tta_rates) != [1.0] and not all(_is_rate(info.unit) for info in infos):
             yield f"evaluate.tta_rates is for rates (Hz, /min), and {self.recipe.data.target!r} is none: leave it out"
         if self.config.dense:
             yield from self._check_dense(dataset, names)
@@ -312,8 +313,8 @@ def _errors(arrays: Mapping[str, NDArray[Any]], part: slice) -> tuple[dict[str, 
     return compute("values", targets, arrays["value"][:, part]), baselines
 
 
-def _is_rate(info: TargetInfo) -> bool:
-    return info.unit == "Hz" or info.unit.endswith("/min")
+def _is_rate(unit: str) -> bool:
+    return unit == "Hz" or unit.endswith("/min")
 
 
 def _bins(values: NDArray[np.float64], n: int, names: Sequence[str]) -> tuple[tuple[float, ...], ...]:

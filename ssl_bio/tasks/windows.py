@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ssl_bio.config import EvaluateConfig, WindowTaskConfig
+from ssl_bio.config import EvaluateConfig, Recipe, WindowTaskConfig
 from ssl_bio.config.kinds import TASKS
 from ssl_bio.console import warn
 from ssl_bio.data.augmentations import even_crops, time_stretch
@@ -60,10 +60,11 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
 
     Model = Predictor
     target_kind: ClassVar[str]
+    settings_of_probes: ClassVar[dict[str, object]] = {}  # further keys as a probe during pretraining has them
     predictions_kind: ClassVar[str]
     prediction_array: ClassVar[str]
 
-    def __init__(self, recipe: Any) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         self._validation_features: dict[str, FeatureDataset] = {}
 
@@ -300,9 +301,9 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
             "loss": defaults.model_dump()["loss"],
             "label_fraction": 1.0,
             "fit_on": "train",
+            **self.settings_of_probes,
         }
-        dropped = {name: value for name, value in defaults.model_dump().items() if name == "dense"}
-        finetune = self.config.model_copy(update={**changes, **dropped})
+        finetune = self.config.model_copy(update=changes)
         return type(self)(self.recipe.model_copy(update={"finetune": finetune}))
 
     def check_same_question(self, target: TargetT, info: DatasetInfo) -> None:

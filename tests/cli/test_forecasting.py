@@ -183,7 +183,10 @@ def test_a_grid_of_models_is_sorted_by_the_free_running_error() -> None:
         ),
         (["--set", "data.normalize=window"], "series as they are"),
         (["--set", "finetune.augment=['stretch']"], "series as they are"),
-        (["--set", "finetune.monitor=MAE"], "choose loss, mse_regressive, mse_batch"),
+        (
+            ["--set", "finetune.selected_on=val", "--set", "finetune.monitor=MAE"],
+            "choose loss, mse_regressive, mse_batch",
+        ),
         (["--loss", "huber"], "finetune.loss must be 'mse' or 'l1'"),
         (["--set", "data.dataset=synthetic"], "set data.channels to one of ecg, ppg"),
         (["--set", "model.n_heads=3"], "not a multiple"),
