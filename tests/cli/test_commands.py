@@ -77,6 +77,7 @@ def test_backbone_lr_alone(pretrained: str) -> None:
     succeed("finetune", "--backbone-lr", "1e-5")
     assert len(sheet.read(Path("results.csv"))) == 2, "another setting has another folder"
     assert "keeps the backbone as it is" in refused("finetune", "--mode", "linear-probe", "--backbone-lr", "2e-5")
+    assert "pretrain.mask_ratio" in refused("finetune", "--set", "pretrain.mask_ratio=0.5")
     assert "would change nothing" in refused("finetune", "--lr", "0.1")
 
 

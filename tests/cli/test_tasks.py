@@ -125,10 +125,12 @@ def test_cross_validation_tests_everybody_once(tiny: str) -> None:
     succeed(*command, "--overwrite")
     (row_again,) = sheet.read(SHEET)
     assert row_again["MAE"] == row["MAE"]
-    (home / "metrics.json").unlink()
-    (home / "fold2" / "metrics.json").unlink()
+    (home / "fold2" / "model.safetensors").unlink()
+    assert "its cross-validation is not complete: finetune again with --resume" in refused(
+        "evaluate", "--checkpoint", str(home)
+    )
     succeed(*command, "--resume")
-    again = sheet.read(SHEET)[-1]
+    (again,) = sheet.read(SHEET)
     assert (again["MAE"], again["n_test"]) == (row["MAE"], "60")
     assert "evaluating" in succeed("evaluate")
 

@@ -75,6 +75,16 @@ def test_the_very_same_windows_are_no_external_validation(trained: Path) -> None
     assert int(unseen["n_test"]) < int(whole["n_test"])
 
 
+def test_what_pretraining_has_seen_counts_too(trained: Path) -> None:
+    Path("walks.toml").write_text(RECIPE.replace("convnet", "timemae") + '[pretrain]\npretext = "contrast"\nepochs = 1')
+    part = ["--recipe", "walks.toml", "--folds", "3", "--set", "data.fold=1"]
+    succeed("pretrain", "--recipe", "walks.toml")
+    succeed("finetune", *part)
+    assert "seen in training or validation: 7 of 10 people" in succeed("evaluate", "--data", str(trained))
+    succeed("finetune", *part, "--mode", "full", "--lr", "1e-3")
+    assert "seen in training or validation: 10 of 10 people" in succeed("evaluate", "--data", str(trained))
+
+
 def test_one_split_of_other_data(trained: Path, tmp_path: Path) -> None:
     other = write_walks(tmp_path / "other", ["q0", "q1", "q2", "q3"], seed=1)
     succeed("evaluate", "--data", str(other), "--split", "test")

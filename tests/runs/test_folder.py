@@ -234,7 +234,8 @@ class TestNewest:
         last = finished_run(self.ROOT / "a/pretrain-seed0", finished_at="2026-01-02")
         assert newest_run(self.ROOT, kind="pretrain", preferred="-folds5-seed*/fold1").path == part.path
         assert newest_run(self.ROOT, kind="pretrain", preferred="-folds5-seed*/fold2").path == last.path
-        assert newest_run(self.ROOT, kind="pretrain").path == last.path
+        finished_run(self.ROOT / "a/pretrain-folds5-seed0/fold2", finished_at="2026-01-03")
+        assert newest_run(self.ROOT, kind="pretrain").path == last.path, "a part has seen too few people for others"
 
     def test_parts_in_order(self) -> None:
         for fold in (10, 2, 0):
