@@ -1,17 +1,18 @@
 """Repeated backward passes with two threads."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+
+from tests.training.steps import two_threads
 
 
 def assert_backward_repeats(module: nn.Module, loss: Callable[[], Tensor], n_passes: int = 4) -> None:
     """Fail unless passes with the same seed and weights give the same gradients and buffers, bit for bit."""
     state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     first: dict[str, Tensor] = {}
-    with _two_threads():
+    with two_threads():
         for _ in range(n_passes):
             module.load_state_dict(state)
             module.zero_grad()
@@ -24,13 +25,3 @@ def assert_backward_repeats(module: nn.Module, loss: Callable[[], Tensor], n_pas
             differing = [name for name, tensor in found.items() if not torch.equal(tensor, first[name])]
             assert not differing, f"does not repeat: {differing}"
     module.load_state_dict(state)
-
-
-@contextmanager
-def _two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -14,7 +14,12 @@ from ssl_bio.runs.inputs import InputSpec, input_spec
 from ssl_bio.training.objective import Objective, TensorBatch
 from ssl_bio.training.runtime import evaluation_mode
 from tests.tasks.small_recipes import backbone_of, backbones_pretrained_by, prepared, pretext_recipe
-from tests.training.steps import assert_gradients_in_every_group, assert_steps_repeat, first_batch, first_window
+from tests.training.steps import (
+    assert_gradients_in_every_group,
+    assert_steps_repeat,
+    assert_takes_a_batch_of_one,
+    first_batch,
+)
 
 CPU = torch.device("cpu")
 
@@ -73,13 +78,7 @@ def test_sums_add_up_and_become_finite_metrics(case: Case, training: bool) -> No
 
 
 def test_a_batch_of_one(case: Case) -> None:
-    objective = case.objective()
-    output = objective.step(first_window(case.batch()))
-    output.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    assert torch.isfinite(output.loss)
-    gradients = [p.grad for p in objective.module.parameters() if p.grad is not None]
-    assert gradients
-    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    assert_takes_a_batch_of_one(case.objective(), case.batch())
 
 
 def test_weights_carry_all_that_was_learnt(case: Case) -> None:

@@ -21,11 +21,6 @@ def first_batch(loader: BatchSource) -> TensorBatch:
     return TensorBatch(torch.from_numpy(batch.inputs), targets)
 
 
-def first_window(batch: TensorBatch) -> TensorBatch:
-    """Return a batch of one."""
-    return TensorBatch(batch.inputs[:1], None if batch.targets is None else batch.targets[:1])
-
-
 def take_step(objective: Objective, batch: TensorBatch, *, seed: int = 3) -> tuple[StepOutput, dict[str, Tensor]]:
     """Return the output of one optimizer step from the present weights, and all gradients, weights and buffers after
     it; the objective's module is as before."""
@@ -64,6 +59,16 @@ def assert_gradients_in_every_group(objective: Objective, batch: TensorBatch) ->
         assert any(gradient.any() for gradient in gradients), group.name
         assert all(torch.isfinite(gradient).all() for gradient in gradients), group.name
     objective.module.zero_grad()
+
+
+def assert_takes_a_batch_of_one(objective: Objective, batch: TensorBatch) -> None:
+    """Fail unless the first window alone gives a finite loss and finite gradients."""
+    output = objective.step(TensorBatch(batch.inputs[:1], None if batch.targets is None else batch.targets[:1]))
+    output.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    assert torch.isfinite(output.loss)
+    gradients = [p.grad for p in objective.module.parameters() if p.grad is not None]
+    assert gradients
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
 
 def assert_steps_repeat(objective: Objective, batch: TensorBatch, n_steps: int = 4) -> None:
