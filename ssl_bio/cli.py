@@ -122,6 +122,7 @@ def pretrain(
     recipe_name: RecipeOption = None,
     overrides: SetOption = None,
     seed: SeedOption = None,
+    seeds: SeedsOption = None,
     folds: FoldsOption = None,
     out: OutOption = None,
     resume: ResumeOption = False,
@@ -135,7 +136,8 @@ def pretrain(
     * `ssl-bio pretrain`
     * `ssl-bio pretrain --recipe har.toml --set pretrain.epochs=20 --seed 1`
     * `ssl-bio pretrain --recipe har.toml --resume`
-    * `ssl-bio pretrain --recipe bidmc-timemae.toml --folds 5`
+    * `ssl-bio pretrain --recipe bidmc-timemae.toml --folds 5 --seeds 0,1,2`
+    * `ssl-bio pretrain --recipe demo-joint-tokenizer.toml && ssl-bio pretrain --recipe demo-crossmodal.toml`
     """
     options = _options(
         overrides,
@@ -148,7 +150,7 @@ def pretrain(
     )
     from ssl_bio.commands import pretrain
 
-    pretrain.pretrain(options)
+    pretrain.pretrain(options, _parse_seeds(seeds, seed))
 
 
 @app.command()

@@ -182,7 +182,7 @@ def _run_one(options: RunOptions, plan: RunPlan, device: torch.device, *, with_r
     with run.owned(kind="finetune", resume=options.resume, overwrite=options.overwrite and with_row):
         _announce(options, prepared, start, run=run, backbone=backbone, spec=spec, anew=anew)
         run.write_text(RECIPE_FILE, to_toml(recipe, prepared.resolved.origins))
-        learns_from = identity(dataset, start.path, start.metadata.finished_at) if start else identity(dataset)
+        learns_from = identity(dataset, f"{start.path} of {start.metadata.finished_at}" if start else "")
         context = RunContext(run=run, device=device, resume=options.resume, identity=learns_from)
         result = train_task(task, model=model, target=target, dataset=dataset, spec=spec, context=context)
         model.load_state_dict(result.tensors)

@@ -11,9 +11,9 @@ from ssl_bio.config import COMMAND_LINE, ConfigLayer, Recipe, Resolved, flatten,
 from ssl_bio.config.resolve import check_architecture, check_task, check_unused, from_checkpoint
 from ssl_bio.errors import CheckpointError
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_metadata
-from ssl_bio.runs.folder import RunFolder, newest_run
+from ssl_bio.runs.folder import RUNS as RUNS  # who plans runs needs to know where they go, too
+from ssl_bio.runs.folder import RunFolder, newest_run, pretraining_run
 
-RUNS = Path("checkpoints")
 DEFAULT_SHEET = Path("results.csv")
 _LONGEST_NAME = 100
 
@@ -201,10 +201,12 @@ def fold_folder(home: Path, recipe: Recipe) -> Path:
     return home / f"fold{recipe.data.fold}" if recipe.data.folds else home
 
 
-def pretrain_folder(options: RunOptions, recipe: Recipe) -> Path:
+def pretrain_folder(options: RunOptions, recipe: Recipe, *, several: bool = False) -> Path:
     """Return where pretraining goes: named by what the command line chose, the parts and the seed."""
+    if options.out:
+        return Path(f"{options.out}-seed{recipe.seed}") if several else options.out
     chosen = _chosen_name(options.overrides, without="finetune.")
-    return options.out or RUNS / recipe.name / f"pretrain{chosen}{folds_name(recipe)}-seed{recipe.seed}"
+    return pretraining_run(recipe.name, seed=recipe.seed, chosen=chosen, folds=recipe.data.folds)
 
 
 def _finetune_folder(options: RunOptions, recipe: Recipe, several: bool) -> Path:

@@ -1,7 +1,11 @@
 """`ssl-bio pretrain`: resolve, data, backbone, pretext task, fit, write."""
 
+import os
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from ssl_bio.commands.plan import RunOptions, fold_folder, parts_of, pretrain_folder
@@ -20,11 +24,13 @@ from ssl_bio.commands.steps import (
 from ssl_bio.config import Recipe, Resolved, load_recipe, resolve, to_toml
 from ssl_bio.config.resolve import check_pretext
 from ssl_bio.console import note, table, warn
+from ssl_bio.data.loader import Loader
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.pretexts.base import AnyPretext, load_pretext, probe_metrics, validation_metrics
 from ssl_bio.runs.checkpoint import MODEL_FILE
-from ssl_bio.runs.folder import RECIPE_FILE, RunFolder
+from ssl_bio.runs.files import read_json
+from ssl_bio.runs.folder import METRICS_FILE, RECIPE_FILE, RunFolder
 from ssl_bio.runs.inputs import InputSpec, input_spec
 from ssl_bio.tasks.datasets import open_recipe_dataset
 from ssl_bio.tasks.load import fit_input_scaling, recipe_backbone
@@ -35,16 +41,22 @@ from ssl_bio.training.objective import Objective
 DEFAULT_RECIPE = "demo.toml"
 
 
-def pretrain(options: RunOptions) -> list[RunFolder]:
-    """Learn a backbone without labels; under cross-validation one for each part, which never sees the people of its
-    test split."""
+def pretrain(options: RunOptions, seeds: Sequence[int] | None = None) -> list[RunFolder]:
+    """Learn a backbone without labels, once for each seed; under cross-validation one for each part, which never sees
+    the people of its test split."""
     written = load_recipe(options.recipe or DEFAULT_RECIPE)
     resolved = resolve([written, options.overrides])
-    home = pretrain_folder(options, resolved.recipe)
-    for part in parts_of(resolved):
-        run = RunFolder(fold_folder(home, part.recipe))
+    several = [resolved.with_recipe(seed=seed) for seed in seeds] if seeds else [resolved]
+    plans = []
+    for one in several:
+        home = pretrain_folder(options, one.recipe, several=bool(seeds))
+        plans += [(part, RunFolder(fold_folder(home, part.recipe))) for part in parts_of(one)]
+    for _, run in plans:
         run.check(kind="pretrain", resume=options.resume, overwrite=options.overwrite)
-    return [_pretrain_one(options, part, RunFolder(fold_folder(home, part.recipe))) for part in parts_of(resolved)]
+    runs = [_pretrain_one(options, part, run) for part, run in plans]
+    if len(runs) > 1:
+        _show_all(runs)
+    return runs
 
 
 def _pretrain_one(options: RunOptions, resolved: Resolved, run: RunFolder) -> RunFolder:
@@ -70,7 +82,9 @@ def _pretrain_one(options: RunOptions, resolved: Resolved, run: RunFolder) -> Ru
         for line in pretext.notes(backbone, spec):
             warn(line)
         run.write_text(RECIPE_FILE, to_toml(recipe, resolved.origins))
-        context = RunContext(run=run, device=device, resume=options.resume, identity=identity(dataset))
+        context = RunContext(
+            run=run, device=device, resume=options.resume, identity=identity(dataset, pretext.learns_from)
+        )
         result = _fit(pretext, objective, backbone=backbone, dataset=dataset, spec=spec, context=context)
         objective.module.load_state_dict(result.tensors)
         pretext.plots(run, objective=objective, dataset=dataset, device=device)
@@ -79,6 +93,15 @@ def _pretrain_one(options: RunOptions, resolved: Resolved, run: RunFolder) -> Ru
     table("Pretraining", ["", "value"], shown_metrics(result.metrics))
     note(f"backbone in {run.path / MODEL_FILE}")
     return run
+
+
+def _show_all(runs: Sequence[RunFolder]) -> None:
+    """Show the metrics of several runs, mean ± std."""
+    found = [read_json(run.path / METRICS_FILE)["metrics"] for run in runs]
+    names = [name for name in found[0] if not name.startswith("lr_") and all(name in one for one in found)]
+    values = {name: np.array([one[name] for one in found]) for name in names}
+    rows = [[name, f"{each.mean():.6g} ± {each.std(ddof=1):.2g}"] for name, each in values.items()]
+    table(f"{len(runs)} runs in {Path(os.path.commonpath([run.path for run in runs]))}", ["", "mean ± std"], rows)
 
 
 def _fit(
@@ -91,10 +114,11 @@ def _fit(
     context: RunContext,
 ) -> FitResult:
     """Train the backbone inside its pretext task."""
-    loader, settings = pretext.training_loader(dataset, spec), pretext.fit_settings()
+    loader, settings = pretext.training_loader(dataset, spec, context.device), pretext.fit_settings()
     watchers: list[Validate] = []
     if pretext.validates(dataset):
-        watchers.append(partial(_on_validation, pretext, objective, dataset=dataset, spec=spec, device=context.device))
+        unseen = pretext.validation_loader(dataset, context.device)
+        watchers.append(partial(_on_validation, pretext, objective, loader=unseen, spec=spec, device=context.device))
     if pretext.probes():
         if "val" in pretext.config.fit_on:
             warn("the probe scores validation windows that pretraining has seen, without labels")
@@ -112,15 +136,13 @@ def _on_validation(
     objective: Objective,
     history: History,
     *,
-    dataset: PreparedDataset,
+    loader: Loader,
     spec: InputSpec,
     device: torch.device,
 ) -> dict[str, float]:
     """Return the pretext task's metrics on validation windows."""
     recipe: Recipe = pretext.recipe
-    found = validation_metrics(
-        objective, pretext.validation_loader(dataset), window=spec.window, device=device, seed=recipe.seed
-    )
+    found = validation_metrics(objective, loader, window=spec.window, device=device, seed=recipe.seed)
     row = {f"val_{name}": value for name, value in found.items()}
     return row | pretext.after_validation(row, history)
 

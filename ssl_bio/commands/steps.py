@@ -116,10 +116,9 @@ def say_padding(backbone: Backbone | SignalNetwork) -> None:
         warn(f"windows are padded by {backbone.padding} samples to whole tokens")
 
 
-def identity(dataset: PreparedDataset, start: Path | None = None, finished_at: str = "") -> str:
-    """Return what a run learns from, for a resumed one to compare."""
-    weights = f" and {start} of {finished_at}" if start else ""
-    return f"dataset {dataset.info.name} ({dataset.info.fingerprint}){weights}"
+def identity(dataset: PreparedDataset, further: str = "") -> str:
+    """Return what a run learns from, for a resumed one to compare: a dataset and perhaps another run."""
+    return f"dataset {dataset.info.name} ({dataset.info.fingerprint}){' and ' if further else ''}{further}"
 
 
 def checkpoint_metadata(

@@ -31,20 +31,18 @@ def explained_recipe(layer: ConfigLayer, *, all_keys: bool = False) -> str:
     resolved = resolve([layer])
     flat = flatten(resolved.recipe.model_dump())
     infos = keys_of(layer.values)
-    lines: list[str] = []
-    section = ""
+    by_section: dict[str, list[str]] = {}
     for path, value in flat.items():
         origin = resolved.origins.get(path)
         if origin is None and not all_keys:
             continue
         parent, _, name = path.rpartition(".")
-        if parent != section:
-            lines += ["", f"[{parent}]"]
-            section = parent
         text = f"{name} = {tomlkit.item(value).as_string()}"
         info = infos.get(path)
-        lines.append(f"{text.ljust(_WIDTH)} # {_meaning(info) if info else ''} ({origin or 'default'})")
-    return "\n".join(lines).strip()
+        meaning = f"{text.ljust(_WIDTH)} # {_meaning(info) if info else ''} ({origin or 'default'})"
+        by_section.setdefault(parent, []).append(meaning)
+    sections = ["\n".join([f"[{name}]", *lines] if name else lines) for name, lines in by_section.items()]
+    return "\n\n".join(sections)
 
 
 def _meaning(info: KeyInfo) -> str:

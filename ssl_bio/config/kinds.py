@@ -29,6 +29,7 @@ PRETEXTS: KindRegistry[pretexts.PretextConfig] = KindRegistry(
     builtin={
         "timemae": Kind(pretexts.TimeMAEPretextConfig, "ssl_bio.pretexts.timemae:TimeMAEPretext"),
         "contrast": Kind(pretexts.ContrastConfig, "ssl_bio.pretexts.contrast:ContrastPretext"),
+        "joint_tokens": Kind(pretexts.JointTokensConfig, "ssl_bio.pretexts.joint_tokens:JointTokensPretext"),
         "vqvae": Kind(pretexts.VQVAEPretextConfig, "ssl_bio.pretexts.vqvae:VQVAEPretext"),
         "reconstruction": Kind(pretexts.ReconstructionConfig, "ssl_bio.pretexts.reconstruction:ReconstructionPretext"),
     },

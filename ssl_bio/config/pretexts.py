@@ -61,7 +61,22 @@ class TimeMAEPretextConfig(PretextConfig):
     straight_through: bool = key(False, "let the codeword loss move the codewords it predicts")
     decoder_layers: Count = key(4, "cross-attention layers that predict hidden tokens")
     vocab_size: Annotated[int, Field(ge=2)] = key(192, "codewords of its own codebook")
-    codewords: str = key("", "run folder of a VQ-VAE whose codes are the codewords; empty: its own codebook")
+    codewords: str = key(
+        "",
+        "VQ-VAE whose codes are the codewords, as in pretrain.tokenizer of joint_tokens; empty: its own codebook",
+    )
+
+
+class JointTokensConfig(PretextConfig):
+    """Prediction of a tokenizer's codes from unmasked signals, perhaps from fewer channels than it reads (CM-SSL)."""
+
+    pretext: Literal["joint_tokens"] = key("joint_tokens", "the pretext task")
+    tokenizer: str = key(
+        "",
+        "VQ-VAE whose codes are predicted: a run folder, {seed} and {fold} in it stand for the recipe's; or a "
+        "recipe's name, for its run with the same seed and part of a cross-validation",
+    )
+    label_smoothing: Share = key(0.0, "of the codes")
 
 
 class ContrastConfig(PretextConfig):
@@ -80,10 +95,11 @@ class ContrastConfig(PretextConfig):
 class VQVAEPretextConfig(PretextConfig):
     """Reconstruction through a codebook (van den Oord et al. 2017)."""
 
-    backbones: ClassVar[tuple[str, ...]] = ("vqvae",)
+    backbones: ClassVar[tuple[str, ...]] = ("vqvae", "timemae")
 
     pretext: Literal["vqvae"] = key("vqvae", "the pretext task")
     reconstruction: Literal["mse", "l1"] = key("mse", "error of the reconstruction")
+    channel_weights: dict[str, NonNegative] = key({}, "weight of a channel's error, by its name; of others 1")
     input_noise: NonNegative = key(0.0, "white noise on the input; the target is clean", unit="standard deviations")
     input_mask: Share = key(0.0, "share of the input that is blanked, in stretches of wave_length")
     coarse: Count = key(1, "above 1 the decoder is hierarchical, one coarse code for so many tokens")

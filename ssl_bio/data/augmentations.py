@@ -155,6 +155,9 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "drop_channels": drop_channels,
 }
 
+#: Those after which a sample of the window is of another moment.
+TIME_AUGMENTATIONS = ("shift", "reverse_time", "stretch")
+
 
 def parse_augmentation(text: str) -> tuple[str, float]:
     """Return name and strength of "name" or "name:strength"; the strength is 1 unless given."""

@@ -24,3 +24,11 @@ def perplexity(counts: Tensor) -> Tensor:
 def codes_used(counts: Tensor) -> Tensor:
     """Return the share of the codewords that were used at all: `(..., n_codewords)` -> between 0 and 1."""
     return (counts > 0).float().mean(dim=-1)
+
+
+def chance(name: str, counts: Tensor, *, k: int) -> dict[str, float]:
+    """Return what a top-k accuracy is beside: `{name}_chance` of guessing evenly among the codes, and
+    `{name}_constant` of always naming the k commonest, which `counts` `(n_codes,)` of the true ones tell."""
+    n_codes = len(counts)
+    commonest = counts.topk(min(k, n_codes)).values.sum() / counts.sum().clamp(min=1)
+    return {f"{name}_chance": min(k, n_codes) / n_codes, f"{name}_constant": float(commonest)}

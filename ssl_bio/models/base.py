@@ -94,6 +94,24 @@ class Backbone(nn.Module, ABC):
             raise ValueError(f"the backbone takes {self.max_length} samples at most, got {length}")
 
 
+class AutoencodingBackbone(Backbone):
+    """A backbone whose tokens a decoder of the same kind brings back to signals."""
+
+    input_norm: InputNorm
+
+    @abstractmethod
+    def scale(self, signals: Tensor) -> Tensor:
+        """Return scaled signals `(batch, n_channels, whole tokens)`, padded at their end where need be."""
+
+    @abstractmethod
+    def encode(self, scaled: Tensor) -> Tensor:
+        """Return the tokens of scaled signals."""
+
+    @abstractmethod
+    def new_decoder(self) -> nn.Module:
+        """Return a decoder with random weights: tokens -> scaled signals `(batch, n_channels, whole tokens)`."""
+
+
 class StreamingBackbone(Backbone, Generic[State]):
     """A backbone of one channel with a token for every sample, made of that sample and the ones before it.
 

@@ -13,16 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_bio.models.base import Backbone, split_stages
+from ssl_bio.models.base import AutoencodingBackbone, split_stages
 from ssl_bio.models.bert import BertEncoder, bert_encoder
 from ssl_bio.models.convnet import ConvStem
 from ssl_bio.models.layers import InputNorm
 from ssl_bio.models.masking import ema_update, gather_tokens
 from ssl_bio.models.transformer import FullAttention, TransformerBlock
-from ssl_bio.models.vqvae import FrozenCodes
 
 
-class TimeMAEBackbone(Backbone):
+class TimeMAEBackbone(AutoencodingBackbone):
     """Signals `(batch, n_channels, length)` -> tokens `(batch, n_tokens, d_model)`, with learnt positions.
 
     `stem="patch"` embeds each patch by one shared linear convolution, as the paper does; `stem="conv"` by a residual
@@ -125,10 +124,18 @@ class TimeMAEBackbone(Backbone):
         stages = self.stem.hidden_states(self.scale(signals))
         return [*stages, *self.encoder.hidden_states(self.with_positions(stages[-1]))]
 
+    def encode(self, scaled: Tensor) -> Tensor:
+        """Return the tokens of scaled signals. Raises ValueError for more than `max_length` samples."""
+        tokens: Tensor = self.encoder(self.with_positions(self.embed(scaled)))
+        return tokens
+
     def forward(self, signals: Tensor) -> Tensor:
         """Return tokens `(batch, n_tokens, d_model)`. Raises ValueError for more than `max_length` samples."""
-        tokens: Tensor = self.encoder(self.with_positions(self.embed(self.scale(signals))))
-        return tokens
+        return self.encode(self.scale(signals))
+
+    def new_decoder(self) -> "PatchDecoder":
+        """Return a transformer like its own that ends in a linear map to patches, with random weights."""
+        return PatchDecoder(self)
 
     def stages(self) -> list[nn.Module]:
         """Return the first convolution and the positions, then the stages of the stem and the encoder's layers."""
@@ -195,6 +202,29 @@ class Encoder(nn.Module):
         return self.hidden_states(tokens, context)[-1]
 
 
+class PatchDecoder(nn.Module):
+    """Tokens `(batch, n_tokens, d_model)` -> scaled signals `(batch, channels, n_tokens * wave_length)`: positions, a
+    transformer as deep as the backbone's, and one linear map to the samples of each patch."""
+
+    def __init__(self, backbone: TimeMAEBackbone) -> None:
+        super().__init__()
+        d_model, self.n_channels = backbone.d_model, backbone.input_norm.out_channels
+        self.position = nn.Parameter(torch.randn(backbone.n_tokens, d_model) * 0.02)
+        self.encoder = Encoder(
+            d_model=d_model,
+            n_layers=len(backbone.encoder.layers),
+            n_heads=backbone.n_heads,
+            dropout=backbone.dropout_rate,
+            pre_norm=True,
+        )
+        self.project = nn.Linear(d_model, self.n_channels * backbone.wave_length)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        patches = self.project(self.encoder(tokens + self.position[: tokens.shape[1]]))
+        signals: Tensor = patches.unflatten(-1, (self.n_channels, -1)).transpose(1, 2).flatten(2)
+        return signals
+
+
 class Tokenizer(nn.Module):
     """Codewords by inner product with a learnt codebook, Gumbel noise and argmax (TimeMAE, section 3.3)."""
 
@@ -226,8 +256,8 @@ class Prediction(NamedTuple):
 class TimeMAE(nn.Module):
     """The pretext model around a `TimeMAEBackbone`, whose `n_heads` and dropout its decoder shares.
 
-    `codes`, a trained tokenizer of signals, replaces the codewords of a learnt codebook of `vocab_size` by its own, as
-    CM-SSL does.
+    It has a codebook of `vocab_size` codewords of its own, unless each window comes with the codes that a trained
+    tokenizer gives its tokens, as in CM-SSL.
 
     The target encoder is a copy of the backbone's encoder that follows it by `update_target` and sees the masked tokens
     alone. The decoder sees the encoded visible tokens, and of masked ones only the position.
@@ -239,7 +269,6 @@ class TimeMAE(nn.Module):
         backbone: TimeMAEBackbone,
         decoder_layers: int = 4,
         vocab_size: int = 192,
-        codes: FrozenCodes | None = None,
     ) -> None:
         super().__init__()
         d_model = backbone.d_model
@@ -252,12 +281,14 @@ class TimeMAE(nn.Module):
             pre_norm=backbone.pre_norm,
         )
         self.mask_token = nn.Parameter(torch.randn(d_model) * (0.02 if backbone.pre_norm else 1.0))
-        self.codes = codes
-        self.tokenizer = Tokenizer(d_model, vocab_size if codes is None else codes.vocab_size)
+        self.tokenizer = Tokenizer(d_model, vocab_size)
         self.target = copy.deepcopy(backbone.encoder).requires_grad_(False)
 
-    def forward(self, signals: Tensor, masked: Tensor) -> Prediction:
-        """Return predictions for the masked positions `(batch, n)` of signals `(batch, n_channels, length)`."""
+    def forward(self, signals: Tensor, masked: Tensor, codes: Tensor | None = None) -> Prediction:
+        """Return predictions for the masked positions `(batch, n)` of signals `(batch, n_channels, length)`.
+
+        `codes`, `(batch, n_tokens)`: the codewords of all tokens, where a tokenizer gives them.
+        """
         backbone = self.backbone
         scaled = backbone.scale(signals, masked)
         embeddings = backbone.embed(scaled)
@@ -270,15 +301,15 @@ class TimeMAE(nn.Module):
             representation=predicted,
             target=target,
             scores=self.tokenizer.codebook(predicted),
-            codewords=self._codewords(signals, embeddings=embeddings, masked=masked),
+            codewords=self._codewords(embeddings, masked=masked, codes=codes),
         )
 
-    def _codewords(self, signals: Tensor, *, embeddings: Tensor, masked: Tensor) -> Tensor:
-        if self.codes is None:
+    def _codewords(self, embeddings: Tensor, *, masked: Tensor, codes: Tensor | None) -> Tensor:
+        if codes is None:
             codewords: Tensor = self.tokenizer(gather_tokens(embeddings, masked))
             return codewords
-        found = self.codes(signals).gather(1, masked)
-        return F.one_hot(found, self.codes.vocab_size).to(embeddings.dtype)
+        one_hot = F.one_hot(codes.gather(1, masked), self.tokenizer.codebook.out_features)
+        return one_hot.to(embeddings.dtype)
 
     def update_target(self, momentum: float) -> None:
         """Move the target encoder towards the encoder."""

@@ -1,18 +1,19 @@
 """A vector-quantised autoencoder of signals with S4D layers (van den Oord et al. 2017; Gu et al. 2022).
 
 Signals are scaled, run through S4D blocks at a high rate, brought down to one token for every `wave_length` samples,
-quantised, brought up again and decoded by S4D blocks.
+quantised, brought up again and decoded by S4D blocks. `VQVAE` quantises the tokens of other backbones, too, which bring
+a decoder of their own.
 """
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_bio.models.base import Backbone, split_stages
+from ssl_bio.models.base import AutoencodingBackbone, split_stages
 from ssl_bio.models.layers import InputNorm
 from ssl_bio.models.quantizer import Quantized, Quantizer
 from ssl_bio.models.s4d import S4D, S4DBlock
@@ -60,7 +61,7 @@ class Bridge(NamedTuple):
         return nn.BatchNorm1d(width) if self.batch_norm else nn.Identity()
 
 
-class VQVAEBackbone(Backbone):
+class VQVAEBackbone(AutoencodingBackbone):
     """The encoder: signals `(batch, n_channels, length)` -> tokens `(batch, n_tokens, d_model)`, not quantised.
 
     Inputs may have any length; one that is no multiple of `wave_length` is padded at its end with the last sample.
@@ -108,6 +109,10 @@ class VQVAEBackbone(Backbone):
     def new_block(self) -> S4DBlock:
         """Return another block like its own, with new random weights."""
         return S4DBlock(S4D(n_channels=self.width, **self.s4d), width=self.width, dropout=self.dropout_rate)
+
+    def new_decoder(self) -> "Decoder":
+        """Return a decoder that mirrors it, with random weights."""
+        return Decoder(self)
 
     def scale(self, signals: Tensor) -> Tensor:
         """Return scaled and padded signals `(batch, n_channels, whole tokens)`."""
@@ -166,22 +171,29 @@ class Reconstruction(NamedTuple):
 
 
 class VQVAE(nn.Module):
-    """The pretext model around a `VQVAEBackbone`: quantizer and decoder.
+    """The pretext model around a backbone: quantizer and decoder. A token codes all channels of its stretch at once.
 
-    `quantizer`: arguments of `Quantizer`. `coarse > 1` makes the decoder hierarchical (Razavi et al. 2019): one code
-    for `coarse` tokens is decoded first, and the fine codes say what it left out.
+    `quantizer`: arguments of `Quantizer`. `coarse > 1` makes the decoder of a `VQVAEBackbone` hierarchical (Razavi et
+    al. 2019): one code for `coarse` tokens is decoded first, and the fine codes say what it left out.
+
+    Raises ValueError for a hierarchical decoder of another backbone.
     """
 
-    def __init__(self, *, backbone: VQVAEBackbone, quantizer: Mapping[str, Any] | None = None, coarse: int = 1) -> None:
+    def __init__(
+        self, *, backbone: AutoencodingBackbone, quantizer: Mapping[str, Any] | None = None, coarse: int = 1
+    ) -> None:
         super().__init__()
-        d_model, bridge = backbone.d_model, backbone.bridge
+        d_model = backbone.d_model
         self.backbone = backbone
         self.quantizer = Quantizer(d_model=d_model, **(quantizer or {}))
         # Drawn before the decoder's weights, but listed after them.
         coarse_quantizer = Quantizer(d_model=d_model, **(quantizer or {})) if coarse > 1 else None
-        self.decoder = Decoder(backbone)
+        self.decoder = backbone.new_decoder()
         self.coarse = coarse
         if coarse_quantizer is not None:
+            if not isinstance(backbone, VQVAEBackbone):
+                raise ValueError(f"a hierarchical decoder needs a VQ-VAE's backbone, not {type(backbone).__name__}")
+            bridge = backbone.bridge
             self.coarse_quantizer = coarse_quantizer
             self.coarse_down = bridge.down(width=d_model, d_model=d_model, factor=coarse)
             self.coarse_up = bridge.up(d_model=d_model, width=d_model, factor=coarse)
@@ -216,26 +228,6 @@ class VQVAE(nn.Module):
         outline = self.coarse_up(coarse.tokens.transpose(1, 2)).transpose(1, 2)[:, :n_tokens]
         fine: Quantized = self.quantizer(tokens - outline)
         return outline + fine.tokens, coarse.commitment + fine.commitment, (coarse.codes, fine.codes)
-
-
-class FrozenCodes(nn.Module):
-    """A trained VQ-VAE as the source of codewords for TimeMAE, as in CM-SSL: it never trains.
-
-    Signals -> the code of each token, `(batch, n_tokens)`; of several codebooks the first counts.
-    """
-
-    def __init__(self, vqvae: VQVAE) -> None:
-        super().__init__()
-        self.vqvae = vqvae.requires_grad_(False).eval()
-        self.vocab_size = vqvae.quantizer.codebook_size
-
-    def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode."""
-        return super().train(False)
-
-    @torch.no_grad()
-    def forward(self, signals: Tensor) -> Tensor:
-        return self.vqvae.codes(signals)[..., 0]
 
 
 def _disturbed(scaled: Tensor, *, noise: float, mask_ratio: float, wave_length: int) -> Tensor:

@@ -81,8 +81,13 @@ class Pretext(ABC, Generic[ConfigT]):
             length=info.length,
         )
 
-    def training_loader(self, dataset: PreparedDataset, spec: InputSpec) -> Loader:
-        """Return the batches that training draws."""
+    @property
+    def learns_from(self) -> str:
+        """Return what besides the dataset a run learns from; a resumed run must find the same. Empty: nothing."""
+        return ""
+
+    def training_loader(self, dataset: PreparedDataset, spec: InputSpec, device: torch.device) -> Loader:
+        """Return the batches that training draws. `device`: where targets are computed that come from a network."""
         config = self.config
         return Loader(
             source=self.signals(dataset.with_channels(config.draw_channels), config.fit_on),
@@ -95,8 +100,8 @@ class Pretext(ABC, Generic[ConfigT]):
             window=spec.window,
         )
 
-    def validation_loader(self, dataset: PreparedDataset) -> Loader:
-        """Return validation windows in order."""
+    def validation_loader(self, dataset: PreparedDataset, device: torch.device) -> Loader:
+        """Return validation windows in order. `device`: where targets are computed that come from a network."""
         return Loader(source=self.signals(dataset, "val"), batch_size=self.recipe.evaluate.batch_size)
 
     def validates(self, dataset: PreparedDataset) -> bool:
@@ -166,12 +171,14 @@ def validation_metrics(
     objective: Objective, loader: Loader, *, window: int, device: torch.device, seed: int
 ) -> dict[str, float]:
     """Return an objective's metrics over batches in order, in evaluation mode, of windows cut evenly into what the
-    network sees. Masks and noise are drawn anew from `seed`, the same after every epoch."""
+    network sees. Targets are of whole windows. Masks and noise are drawn anew from `seed`, the same after every
+    epoch."""
 
     def sums_of(index: int, batch: Batch) -> list[Mapping[str, Tensor]]:
         runtime.seed_torch(seed, "validation", index)
+        targets = None if batch.targets is None else torch.from_numpy(batch.targets).to(device)
         crops = even_crops(batch.inputs, window)
-        return [objective.step(TensorBatch(torch.from_numpy(crop).to(device))).sums for crop in crops]
+        return [objective.step(TensorBatch(torch.from_numpy(crop).to(device), targets)).sums for crop in crops]
 
     totals: dict[str, Tensor] = {}
     for sums in map_batches(objective.module, loader, sums_of, device=device, title="validate"):

@@ -1,34 +1,31 @@
 """TimeMAE's pretext task: masked codeword classification and masked representation regression."""
 
-from pathlib import Path
-
 import torch
 from torch.nn import functional as F
 
 from ssl_bio.config.pretexts import TimeMAEPretextConfig
-from ssl_bio.config.resolve import recipe_of
-from ssl_bio.data.store import PreparedDataset
-from ssl_bio.errors import CheckpointError, RecipeError, SslBioError
-from ssl_bio.metrics.codes import ndcg, perplexity
+from ssl_bio.errors import RecipeError
+from ssl_bio.metrics.codes import chance, ndcg, perplexity
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.models.masking import random_mask
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
-from ssl_bio.models.vqvae import FrozenCodes
-from ssl_bio.pretexts.base import Pretext, other_splits_note
-from ssl_bio.pretexts.vqvae import VQVAEPretext
-from ssl_bio.runs.checkpoint import load_checkpoint, load_metadata
-from ssl_bio.runs.inputs import InputSpec, stored_input_spec
-from ssl_bio.runs.transfer import check_channels, check_sampling_rate, load_into
+from ssl_bio.pretexts.tokenizer import TokenPretext
+from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import expect
-from ssl_bio.tasks.load import recipe_backbone
 from ssl_bio.training.objective import BaseObjective, StepOutput, Sums, TensorBatch
 from ssl_bio.training.optim import ParameterGroup, groups_of
 
 
-class TimeMAEPretext(Pretext[TimeMAEPretextConfig]):
+class TimeMAEPretext(TokenPretext[TimeMAEPretextConfig]):
     """Hide most tokens and predict, for each, its codeword and the target encoder's output."""
 
     Config = TimeMAEPretextConfig
+    tokenizer_key = "pretrain.codewords"
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Return the tokenizer whose codes are the codewords; empty: there is a codebook of its own."""
+        return self.config.codewords
 
     def build(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> "TimeMAEObjective":
         """Return TimeMAE around a backbone.
@@ -38,12 +35,15 @@ class TimeMAEPretext(Pretext[TimeMAEPretextConfig]):
         """
         config, encoder = self.config, expect(TimeMAEBackbone, backbone)
         check_maskable(encoder)
-        model = TimeMAE(
-            backbone=encoder,
-            decoder_layers=config.decoder_layers,
-            vocab_size=config.vocab_size,
-            codes=self._codes(encoder),
-        )
+        vocab_size = config.vocab_size
+        if self.tokenizer is not None:
+            vocab_size = self.tokenizer.vocab_size
+            if self.tokenizer.wave_length != encoder.wave_length:
+                raise RecipeError(
+                    f"{self.tokenizer.name}: its codes stand for {self.tokenizer.wave_length} samples, this model's "
+                    f"tokens for {encoder.wave_length}: masked tokens need a codeword each"
+                )
+        model = TimeMAE(backbone=encoder, decoder_layers=config.decoder_layers, vocab_size=vocab_size)
         return TimeMAEObjective(
             model,
             lr=config.lr,
@@ -55,38 +55,6 @@ class TimeMAEPretext(Pretext[TimeMAEPretextConfig]):
             label_smoothing=config.label_smoothing,
             straight_through=config.straight_through,
         )
-
-    def _codes(self, backbone: TimeMAEBackbone) -> FrozenCodes | None:
-        """Return the frozen VQ-VAE whose codes are the codewords, if the recipe names one."""
-        if not self.config.codewords:
-            return None
-        codes = frozen_codes(Path(self.config.codewords))
-        theirs = codes.vqvae.backbone
-        if (theirs.n_channels, theirs.wave_length) != (backbone.n_channels, backbone.wave_length):
-            raise RecipeError(
-                f"pretrain.codewords {self.config.codewords}: its codes stand for {theirs.wave_length} samples of "
-                f"{theirs.n_channels} channels, this model's tokens for {backbone.wave_length} of {backbone.n_channels}"
-            )
-        return codes
-
-    def check_data(self, dataset: PreparedDataset) -> list[str]:
-        """Return why the run that gives codewords did not see such windows."""
-        if not self.config.codewords:
-            return []
-        try:
-            metadata = load_metadata(Path(self.config.codewords))
-            check_channels(metadata, dataset.info)
-            check_sampling_rate(metadata, dataset.info)
-        except SslBioError as error:
-            return [str(error)]
-        return []
-
-    def notes(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> list[str]:
-        """Say when the codewords' run has seen other people."""
-        if not self.config.codewords:
-            return []
-        metadata = load_metadata(Path(self.config.codewords))
-        return other_splits_note("the run in pretrain.codewords", metadata, self.recipe)
 
 
 class TimeMAEObjective(BaseObjective):
@@ -114,7 +82,7 @@ class TimeMAEObjective(BaseObjective):
         self.straight_through, self.mask_per_sample = straight_through, mask_per_sample
 
     def step(self, batch: TensorBatch) -> StepOutput:
-        """Return the loss of signals `(batch, n_channels, length)`; targets are not looked at."""
+        """Return the loss of signals `(batch, n_channels, length)`; targets, if any, are the codes of all tokens."""
         inputs, model = batch.inputs, self.module
         mask = random_mask(
             n_tokens=model.backbone.n_tokens,
@@ -122,7 +90,7 @@ class TimeMAEObjective(BaseObjective):
             batch_size=len(inputs),
             per_sample=self.mask_per_sample,
         ).to(inputs.device)
-        prediction = model(inputs, mask)
+        prediction = model(inputs, mask, batch.targets)
         scores = prediction.scores.flatten(0, 1)
         codewords = prediction.codewords.flatten(0, 1)
         if not self.straight_through:
@@ -154,16 +122,18 @@ class TimeMAEObjective(BaseObjective):
         self.module.update_target(self.momentum)
 
     def metrics(self, sums: Sums) -> dict[str, float]:
-        """Return loss, mse, ce, hits, hit_rate, ndcg10, perplexity."""
-        windows, tokens = float(sums["windows"]), float(sums["tokens"])
+        """Return loss, mse, ce, hits, hit_rate (with what guessing and the commonest codeword reach), ndcg10 and
+        perplexity."""
+        windows, tokens, counts = float(sums["windows"]), float(sums["tokens"]), sums["codeword_counts"]
         return {
             "loss": float(sums["loss"]) / windows,
             "mse": float(sums["mse"]) / windows,
             "ce": float(sums["ce"]) / windows,
             "hits": float(sums["hits"]),
             "hit_rate": float(sums["hits"]) / tokens,
+            **chance("hit_rate", counts, k=1),
             "ndcg10": float(sums["ndcg10"]) / tokens,
-            "perplexity": float(perplexity(sums["codeword_counts"])),
+            "perplexity": float(perplexity(counts)),
         }
 
 
@@ -171,19 +141,3 @@ def check_maskable(backbone: TimeMAEBackbone) -> None:
     """Raise RecipeError when a backbone's windows are of a single token."""
     if backbone.n_tokens < 2:
         raise RecipeError(f"model.wave_length {backbone.wave_length} leaves {backbone.n_tokens} token: nothing to mask")
-
-
-def frozen_codes(run: Path) -> FrozenCodes:
-    """Return the codes of a pretrained VQ-VAE, which never trains.
-
-    Raises CheckpointError when the run is missing, broken or of another kind.
-    """
-    checkpoint = load_checkpoint(run)
-    recipe = recipe_of(checkpoint.metadata.recipe, str(checkpoint.path))
-    if checkpoint.metadata.kind != "pretrain" or not isinstance(recipe.pretrain, VQVAEPretext.Config):
-        raise CheckpointError(f"{checkpoint.path}: not a VQ-VAE's pretraining run")
-    spec = stored_input_spec(checkpoint.metadata)
-    backbone = recipe_backbone(recipe, spec, weights_follow=True)
-    objective = VQVAEPretext(recipe).build(backbone, spec)
-    load_into(objective.module, checkpoint)
-    return FrozenCodes(objective.module.eval())

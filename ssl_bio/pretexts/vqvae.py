@@ -1,11 +1,12 @@
 """The VQ-VAE's pretext task: reconstruction through a codebook."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_bio.config.pretexts import VQVAEPretextConfig
@@ -14,10 +15,10 @@ from ssl_bio.data.loader import Batch, Loader
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.errors import RecipeError
 from ssl_bio.metrics.codes import codes_used, perplexity
-from ssl_bio.models.base import Backbone, SignalNetwork
+from ssl_bio.models.base import AutoencodingBackbone, Backbone, SignalNetwork
 from ssl_bio.models.vqvae import VQVAE, VQVAEBackbone
 from ssl_bio.pretexts.base import Pretext
-from ssl_bio.results.plots import can_draw, save_figures, single_axes, stacked_axes
+from ssl_bio.results.plots import axes_grid, can_draw, save_figures, single_axes
 from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import expect
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _LEVELS = ("coarse_", "")  # prefixes of a VQ-VAE's quantizers, the last one always there
 _N_DRAWN = 4
+_CHANNELS_DRAWN = 2
 
 
 class VQVAEPretext(Pretext[VQVAEPretextConfig]):
@@ -42,11 +44,13 @@ class VQVAEPretext(Pretext[VQVAEPretextConfig]):
 
     def build(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> "VQVAEObjective":
         """Return the autoencoder around a backbone. Raises RecipeError for a quantizer that cannot be."""
-        config = self.config
+        config, encoder = self.config, expect(AutoencodingBackbone, backbone)
+        if config.coarse > 1 and not isinstance(encoder, VQVAEBackbone):
+            raise RecipeError(f"pretrain.coarse {config.coarse}: a hierarchical decoder needs model.kind 'vqvae'")
+        if encoder.input_norm.out_channels != encoder.n_channels:
+            raise RecipeError("data.normalize 'channel+window' shows every channel twice: choose one of the two")
         try:
-            model = VQVAE(
-                backbone=expect(VQVAEBackbone, backbone), quantizer=config.quantizer.model_dump(), coarse=config.coarse
-            )
+            model = VQVAE(backbone=encoder, quantizer=config.quantizer.model_dump(), coarse=config.coarse)
         except ValueError as error:
             raise RecipeError(f"pretrain.quantizer: {error}") from error
         return VQVAEObjective(
@@ -55,11 +59,23 @@ class VQVAEPretext(Pretext[VQVAEPretextConfig]):
             reconstruction=config.reconstruction,
             input_noise=config.input_noise,
             input_mask=config.input_mask,
+            channels=spec.channels,
+            channel_weights=config.channel_weights,
         )
+
+    def check_data(self, dataset: PreparedDataset) -> list[str]:
+        """Return why weights of channels do not belong to the dataset's."""
+        weights, channels = self.config.channel_weights, dataset.info.channels
+        unknown = [name for name in weights if name not in channels]
+        if unknown:
+            return [f"pretrain.channel_weights: no channel {', '.join(unknown)} among {', '.join(channels)}"]
+        if weights and not any(weights.get(name, 1.0) for name in channels):
+            return ["pretrain.channel_weights: every channel's weight is 0"]
+        return []
 
     def notes(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> list[str]:
         """Say when k-means starts from fewer tokens than there are codes."""
-        quantizer, encoder = self.config.quantizer, expect(VQVAEBackbone, backbone)
+        quantizer, encoder = self.config.quantizer, expect(AutoencodingBackbone, backbone)
         if quantizer.kind != "vq" or not quantizer.kmeans_init:
             return []
         n_tokens = self.config.batch_size * -(-encoder.n_tokens // self.config.coarse)
@@ -100,7 +116,11 @@ class VQVAEPretext(Pretext[VQVAEPretextConfig]):
             originals, outputs = shown.target.cpu().numpy(), shown.signals.cpu().numpy()
         figures = {
             "reconstruction.png": _reconstructions(
-                originals, outputs, sampling_rate=dataset.info.sampling_rate, split=split
+                originals,
+                outputs,
+                channels=dataset.info.channels,
+                sampling_rate=dataset.info.sampling_rate,
+                split=split,
             ),
             "codes.png": _code_use(counts, split),
             "curves.png": _curves(run.read_history()),
@@ -112,13 +132,27 @@ class VQVAEObjective(BaseObjective):
     """Reconstruction through a codebook: loss = reconstruction error + weighted commitment (van den Oord et al. 2017,
     equation 3, the codebook's own term replaced by moving averages).
 
-    `input_noise` and `input_mask` disturb the input in training alone; the target is always the clean signal.
+    `input_noise` and `input_mask` disturb the input in training alone; the target is always the clean signal. The error
+    is the mean over `channels`, each times its weight in `channel_weights`, 1 for those not named.
     """
 
-    def __init__(self, model: VQVAE, *, lr: float, reconstruction: str, input_noise: float, input_mask: float) -> None:
+    def __init__(
+        self,
+        model: VQVAE,
+        *,
+        lr: float,
+        reconstruction: str,
+        input_noise: float,
+        input_mask: float,
+        channels: Sequence[str] = (),
+        channel_weights: Mapping[str, float] | None = None,
+    ) -> None:
         self.module = model
         self.lr, self.reconstruction = lr, reconstruction
         self.input_noise, self.input_mask = input_noise, input_mask
+        self.channels = channels
+        weights = channel_weights or {}
+        self.channel_weights = torch.tensor([weights.get(name, 1.0) for name in channels]) if weights else None
 
     def step(self, batch: TensorBatch) -> StepOutput:
         """Return the loss of signals `(batch, n_channels, length)`; targets are not looked at."""
@@ -126,7 +160,7 @@ class VQVAEObjective(BaseObjective):
         noise, mask_ratio = (self.input_noise, self.input_mask) if training else (0.0, 0.0)
         found = self.module(inputs, noise=noise, mask_ratio=mask_ratio)
         mse = F.mse_loss(found.signals, found.target)
-        error = mse if self.reconstruction == "mse" else F.l1_loss(found.signals, found.target)
+        error = self._error(found.signals, found.target)
         loss = error + found.commitment
         n = torch.tensor(float(len(inputs)))
         sums = {"windows": n, "loss": loss.detach() * n, "mse": mse.detach() * n}
@@ -135,6 +169,8 @@ class VQVAEObjective(BaseObjective):
         if training:
             sums["commitment"] = found.commitment.detach() * n
         with torch.no_grad():
+            if len(self.channels) > 1:
+                sums["channel_mse"] = (found.signals - found.target).square().mean(dim=(0, 2)) * n
             counts = [
                 quantizer.counts(codes) for quantizer, codes in zip(self.module.quantizers, found.codes, strict=True)
             ]
@@ -144,16 +180,26 @@ class VQVAEObjective(BaseObjective):
                 sums[f"{name}counts"] = count
         return StepOutput(loss, sums)
 
+    def _error(self, signals: Tensor, target: Tensor) -> Tensor:
+        measure = F.mse_loss if self.reconstruction == "mse" else F.l1_loss
+        if self.channel_weights is None:
+            return measure(signals, target)
+        by_channel = measure(signals, target, reduction="none").mean(dim=(0, 2))
+        return (by_channel * self.channel_weights.to(by_channel.device)).mean()
+
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return everything at one rate but the state spaces; codes move by their averages."""
         return groups_of("pretext", self.module, self.lr)
 
     def metrics(self, sums: Sums) -> dict[str, float]:
-        """Return loss, mse, commitment, perplexity and share of codes used: mean over batches, and over all codes at
-        once (mean over codebooks; those of coarse codes apart)."""
+        """Return loss, mse (of several channels also that of each), commitment, perplexity and share of codes used:
+        mean over batches, and over all codes at once (mean over codebooks; those of coarse codes apart)."""
         windows = float(sums["windows"])
         means = ("loss", "mse", "l1", "commitment", "batch_perplexity", "batch_codes_used")
         found = {name: float(sums[name]) / windows for name in means if name in sums}
+        if "channel_mse" in sums:
+            errors = (sums["channel_mse"] / windows).tolist()
+            found |= {f"mse_{name}": value for name, value in zip(self.channels, errors, strict=True)}
         for level in _LEVELS:
             if f"{level}counts" in sums:
                 counts = sums[f"{level}counts"]
@@ -173,18 +219,29 @@ def _code_counts(model: VQVAE, loader: Loader, device: torch.device) -> NDArray[
 
 
 def _reconstructions(
-    originals: NDArray[np.float32], outputs: NDArray[np.float32], *, sampling_rate: float, split: str
+    originals: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    *,
+    channels: Sequence[str],
+    sampling_rate: float,
+    split: str,
 ) -> "Figure":
-    figure, all_axes = stacked_axes(len(originals), height=1.7)
+    """Draw windows one above the other, their first channels side by side."""
+    shown = channels[:_CHANNELS_DRAWN]
+    figure, all_axes = axes_grid(len(originals), len(shown), height=1.7)
     time = np.arange(originals.shape[-1]) / sampling_rate
-    for axes, original, output in zip(all_axes, originals, outputs, strict=True):
-        error = float(np.square(original[0] - output[0]).mean())
-        axes.plot(time, original[0], color="0.55", linewidth=1.4, label="original")
-        axes.plot(time, output[0], color="tab:red", linewidth=0.9, label="reconstruction")
-        axes.set_title(f"MSE {error:.4f}", fontsize=8, loc="right")
-        axes.margins(x=0)
-    all_axes[0].legend(loc="upper left", fontsize=8, ncols=2)
-    all_axes[-1].set_xlabel(f"time in s ({split} windows, first channel)")
+    for row, original, output in zip(all_axes, originals, outputs, strict=True):
+        for index, axes in enumerate(row):
+            error = float(np.square(original[index] - output[index]).mean())
+            axes.plot(time, original[index], color="0.55", linewidth=1.4, label="original")
+            axes.plot(time, output[index], color="tab:red", linewidth=0.9, label="reconstruction")
+            axes.set_title(f"MSE {error:.4f}", fontsize=8, loc="right")
+            axes.margins(x=0)
+    for name, axes in zip(shown, all_axes[0], strict=True):
+        axes.set_title(name, fontsize=9, loc="center")
+    all_axes[0][0].legend(loc="upper left", fontsize=8, ncols=2)
+    for axes in all_axes[-1]:
+        axes.set_xlabel(f"time in s ({split} windows)")
     figure.supylabel("signal as the network sees it")
     return figure
 

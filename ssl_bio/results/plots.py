@@ -32,6 +32,14 @@ def stacked_axes(n: int, *, height: float) -> "tuple[Figure, list[Axes]]":
     return figure, list(np.atleast_1d(figure.subplots(n, sharex=True)))
 
 
+def axes_grid(n_rows: int, n_columns: int, *, height: float) -> "tuple[Figure, list[list[Axes]]]":
+    """Return a figure of rows of axes with one time axis a column, each `height` inches high."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, height * n_rows), layout="constrained")
+    return figure, figure.subplots(n_rows, n_columns, sharex="col", squeeze=False).tolist()
+
+
 def single_axes(*, width: float = 9, height: float = 3) -> "tuple[Figure, Axes]":
     """Return a figure with one pair of axes; sizes in inches."""
     from matplotlib.figure import Figure

@@ -43,6 +43,7 @@ from ssl_bio.runs.checkpoint import (
 )
 from ssl_bio.runs.files import atomic_write, load_tensors, read_json, save_tensors, write_text
 
+RUNS = Path("checkpoints")
 RECIPE_FILE = "recipe.toml"
 RUN_FILE = "run.json"
 HISTORY_FILE = "history.csv"
@@ -211,6 +212,14 @@ class RunFolder:
     def load(self) -> Checkpoint:
         """Return the run's weights and metadata. Raises CheckpointError when they are missing or broken."""
         return load_checkpoint(self.path / MODEL_FILE)
+
+
+def pretraining_run(recipe_name: str, *, seed: int, chosen: str = "", folds: int = 0, fold: int = -1) -> Path:
+    """Return where `ssl-bio pretrain` puts a run: named by the recipe, what the command line `chosen`, and the seed; of
+    a cross-validation in `folds` parts the folder of a part, or with `fold` -1 the one of all parts."""
+    parts = f"-folds{folds}" if folds else ""
+    home = RUNS / recipe_name / f"pretrain{chosen}{parts}-seed{seed}"
+    return home / f"fold{fold}" if folds and fold >= 0 else home
 
 
 def newest_run(root: Path, *, kind: str, name: str = "", preferred: str = "") -> RunFolder:

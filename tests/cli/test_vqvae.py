@@ -172,13 +172,11 @@ def test_codes_serve_as_timemae_codewords(pretrained: str) -> None:
     succeed("pretrain", "--recipe", "tokens.toml", *one_channel)
     logged = history(only_run("tiny/pretrain-*"))[0]
     assert 1 < float(logged["perplexity"]) <= 16
-    theirs, kept = load_checkpoint(PRETRAINED).tensors, load_checkpoint(only_run("tiny/pretrain-*")).tensors
-    for name, tensor in theirs.items():
-        assert torch.equal(kept[f"codes.vqvae.{name}"], tensor), name
+    assert float(logged["hit_rate_chance"]) == 1 / 16
     assert "learnt under split scheme" not in succeed("finetune", "--checkpoint", str(only_run("tiny/pretrain-*")))
 
     said = refused("pretrain", "--recipe", "tokens.toml", "--overwrite", *one_channel, "--set", "model.wave_length=25")
-    assert "its codes stand for 20 samples of 1 channels, this model's tokens for 25 of 1" in said
+    assert "its codes stand for 20 samples, this model's tokens for 25" in said
     said = refused("pretrain", "--recipe", "tokens.toml", "--overwrite", "--set", "pretrain.codewords=nowhere")
     assert "nowhere" in said
     codewords = f"pretrain.codewords={only_run('tiny/pretrain-*')}"

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from ssl_bio.models.vqvae import VQVAE, FrozenCodes, VQVAEBackbone
+from ssl_bio.models.timemae import TimeMAEBackbone
+from ssl_bio.models.vqvae import VQVAE, VQVAEBackbone
 from tests.models.repeatability import assert_backward_repeats
 
 S4D = {"d_state": 8, "bidirectional": True}
@@ -49,7 +50,7 @@ def test_disturbed_input_clean_target() -> None:
 def test_masking_blanks_whole_tokens() -> None:
     whole = model()
     seen = []
-    whole.backbone.enter.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    whole.backbone.get_submodule("enter").register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     torch.manual_seed(0)
     whole(torch.ones(50, 2, 64), mask_ratio=0.25)
     blocks = seen[0].view(50, 2, 8, 8)
@@ -82,17 +83,22 @@ def test_what_cannot_be_built() -> None:
         VQVAEBackbone(n_channels=1, length=64, wave_length=8, stride=3)
 
 
-def test_frozen_codes_never_train() -> None:
-    whole = model()
-    whole(torch.randn(8, 2, 64))
-    frozen = FrozenCodes(whole)
-    frozen.train()
-    assert not any(module.training for module in frozen.modules())
-    assert not any(p.requires_grad for p in frozen.parameters())
-    before = {name: value.clone() for name, value in frozen.state_dict().items()}
-    codes = frozen(torch.randn(3, 2, 64))
-    assert codes.shape == (3, 8)
-    assert all(torch.equal(before[name], value) for name, value in frozen.state_dict().items())
+@pytest.mark.parametrize("length", [64, 60])
+@pytest.mark.parametrize("stem", ["patch", "conv"])
+def test_a_transformer_of_patches_is_an_encoder_and_brings_its_decoder(stem: str, length: int) -> None:
+    torch.manual_seed(0)
+    backbone = TimeMAEBackbone(n_channels=2, length=length, d_model=16, n_layers=2, stem=stem, normalize="window")
+    whole = VQVAE(backbone=backbone, quantizer={"codebook_size": 8})
+    found = whole(torch.randn(6, 2, length))
+    assert found.signals.shape == found.target.shape == (6, 2, length)
+    assert found.codes[0].shape == (6, 8, 1), "one code for both channels"
+    (found.signals.square().sum() + found.commitment).backward()
+    assert all(p.grad is not None for p in whole.parameters())
+
+
+def test_only_its_own_backbone_has_a_hierarchical_decoder() -> None:
+    with pytest.raises(ValueError, match="hierarchical decoder needs a VQ-VAE's backbone, not TimeMAEBackbone"):
+        VQVAE(backbone=TimeMAEBackbone(n_channels=1, length=64), coarse=2)
 
 
 @pytest.mark.parametrize("coarse", [1, 4])

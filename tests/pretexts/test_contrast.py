@@ -35,7 +35,7 @@ def test_windows_learn_to_find_their_partners() -> None:
 def test_partners_are_other_views_of_the_same_or_a_neighbouring_window(neighbours: int) -> None:
     recipe = pretext_recipe("contrast", "timemae", neighbours=neighbours)
     pretext, dataset = load_pretext(recipe), prepared(recipe)
-    batch = first_batch(pretext.training_loader(dataset, input_spec(dataset.info, window=0)))
+    batch = first_batch(pretext.training_loader(dataset, input_spec(dataset.info, window=0), torch.device("cpu")))
     assert batch.targets is not None
     assert batch.targets.shape == batch.inputs.shape
     same = (batch.inputs == batch.targets).flatten(1).all(dim=1)

@@ -37,7 +37,7 @@ class Case(NamedTuple):
 
     def batch(self) -> TensorBatch:
         """Return a training batch."""
-        return first_batch(self.pretext.training_loader(self.dataset, self.spec))
+        return first_batch(self.pretext.training_loader(self.dataset, self.spec, CPU))
 
 
 @pytest.fixture(
@@ -112,7 +112,7 @@ def test_validation_does_not_depend_on_what_was_drawn_before(case: Case) -> None
         with pytest.raises(RecipeError, match="no loss of single windows"):
             pretext_recipe(config.pretext, case.pretext.recipe.model.kind, fit_on="train", select="val_loss")
         return
-    objective, loader = case.objective(), case.pretext.validation_loader(case.dataset)
+    objective, loader = case.objective(), case.pretext.validation_loader(case.dataset, CPU)
     objective.step(case.batch())
     objective.module.train()
     found = []

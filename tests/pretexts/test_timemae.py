@@ -1,21 +1,21 @@
 """TimeMAE's loss: the weighted sum of its terms, what learns from it, and where codewords come from."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from ssl_bio.errors import CheckpointError, RecipeError
+from ssl_bio.errors import RecipeError
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
 from ssl_bio.pretexts.base import load_pretext
-from ssl_bio.pretexts.timemae import TimeMAEObjective, frozen_codes
-from ssl_bio.runs.folder import RunFolder
+from ssl_bio.pretexts.timemae import TimeMAEObjective
 from ssl_bio.runs.inputs import input_spec
 from ssl_bio.training.objective import TensorBatch
-from tests.runs.checkpoints import metadata
-from tests.tasks.small_recipes import backbone_of, prepared, pretext_recipe
+from tests.tasks.small_recipes import backbone_of, prepared, pretext_recipe, tokenizer_run
+from tests.training.steps import first_batch
+
+CPU = torch.device("cpu")
 
 
 def objective(**changes: Any) -> TimeMAEObjective:
@@ -87,9 +87,9 @@ def test_a_mask_is_one_for_the_batch_or_one_for_each_window(per_sample: bool, mo
     learner, seen = objective(mask_per_sample=per_sample), []
     forward = learner.module.forward
 
-    def watch(inputs: torch.Tensor, mask: torch.Tensor) -> Any:
+    def watch(inputs: torch.Tensor, mask: torch.Tensor, codes: torch.Tensor | None) -> Any:
         seen.append(mask)
-        return forward(inputs, mask)
+        return forward(inputs, mask, codes)
 
     monkeypatch.setattr(learner.module, "forward", watch)
     learner.step(signals(6))
@@ -106,62 +106,39 @@ def test_windows_of_a_single_token_leave_nothing_to_mask() -> None:
         load_pretext(recipe).build(backbone_of(recipe, spec), spec)
 
 
-class TestCodewords:
-    """Codewords of a pretrained VQ-VAE."""
+def test_given_codes_are_the_codewords_of_masked_tokens() -> None:
+    learner = objective(mask_ratio=0.99)
+    codes = torch.arange(8).repeat(4, 1)
+    found = learner.step(TensorBatch(signals(4).inputs, codes)).sums["codeword_counts"]
+    assert found.sum() == 4 * 7
+    assert (found <= 4).all()
+    assert [int((found == count).sum()) for count in (4, 0)] == [7, 1]
 
-    @pytest.fixture
-    def run(self) -> Path:
-        """A finished run of a VQ-VAE with tokens of 16 samples."""
-        recipe = pretext_recipe("vqvae", "vqvae")
-        info = prepared(recipe).info
-        spec = input_spec(info, window=0)
-        module = load_pretext(recipe).build(backbone_of(recipe, spec), spec).module
-        folder, said = RunFolder(Path("codes")), recipe.model_dump(mode="json")
-        with folder.owned(kind="pretrain", resume=False, overwrite=False):
-            folder.finish(
-                module.state_dict(),
-                metadata(recipe=said, channels=info.channels, length=spec.length, window=spec.window),
-            )
-        return folder.path
 
-    def test_they_never_train_and_stay_in_evaluation_mode(self, run: Path) -> None:
-        codes = frozen_codes(run).train()
-        assert not any(part.training for part in codes.modules())
-        assert not any(parameter.requires_grad for parameter in codes.parameters())
-        assert codes(torch.randn(2, 2, 500)).shape == (2, 32)
+def test_hits_stand_beside_chance() -> None:
+    learner = objective()
+    metrics = learner.metrics(learner.step(signals(6)).sums)
+    assert metrics["hit_rate_chance"] == 1 / 8
+    assert 1 / 8 <= metrics["hit_rate_constant"] <= 1
 
-    def test_a_pretext_task_predicts_them(self, run: Path) -> None:
-        recipe = pretext_recipe("timemae", "timemae", codewords=str(run))
-        dataset = prepared(recipe)
-        spec, pretext = input_spec(dataset.info, window=0), load_pretext(recipe)
-        assert pretext.check(dataset) == []
-        learner = pretext.build(backbone_of(recipe, spec), spec)
-        batch = TensorBatch(torch.from_numpy(dataset.read(dataset.rows("subject", "train")[:4])))
-        found = learner.metrics(learner.step(batch).sums)
-        assert found["perplexity"] <= 8
-        names = [name for group in learner.parameter_groups() for name in [group.name]]
-        assert names == ["pretext"]
 
-    def test_tokens_of_another_length_are_refused(self, run: Path) -> None:
-        recipe = pretext_recipe("timemae", "timemae", codewords=str(run))
-        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"wave_length": 25})})
-        spec = input_spec(prepared(recipe).info, window=0)
-        with pytest.raises(
-            RecipeError, match="its codes stand for 16 samples of 2 channels, this model's tokens for 25"
-        ):
-            load_pretext(recipe).build(backbone_of(recipe, spec), spec)
+def test_codes_of_a_tokenizer_replace_the_codebook() -> None:
+    recipe = pretext_recipe("timemae", "timemae", codewords=tokenizer_run())
+    dataset = prepared(recipe)
+    spec, pretext = input_spec(dataset.info, window=0), load_pretext(recipe)
+    assert pretext.check(dataset) == []
+    learner = pretext.build(backbone_of(recipe, spec), spec)
+    batch = first_batch(pretext.training_loader(dataset, spec, CPU))
+    assert batch.targets is not None
+    assert batch.targets.shape == (len(batch.inputs), 32)
+    found = learner.metrics(learner.step(batch).sums)
+    assert found["perplexity"] <= 8
+    assert found["hit_rate_chance"] == 1 / 8
 
-    def test_other_channels_are_refused_before_training(self, run: Path) -> None:
-        recipe = pretext_recipe("timemae", "timemae", codewords=str(run))
-        (problem,) = load_pretext(recipe).check(prepared(recipe).with_channels(["ecg"]))
-        assert "the checkpoint takes 2 channels (ecg, ppg), dataset synthetic has 1" in problem.replace(
-            "-10x8-seed0-v2", ""
-        )
 
-    def test_a_run_of_another_kind_is_refused(self) -> None:
-        said = pretext_recipe("timemae", "timemae").model_dump(mode="json")
-        run = RunFolder(Path("other"))
-        with run.owned(kind="pretrain", resume=False, overwrite=False):
-            run.finish({"w": torch.zeros(1)}, metadata(recipe=said))
-        with pytest.raises(CheckpointError, match="not a VQ-VAE's pretraining run"):
-            frozen_codes(run.path)
+def test_masked_tokens_need_a_code_each() -> None:
+    recipe = pretext_recipe("timemae", "timemae", codewords=tokenizer_run())
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"wave_length": 8})})
+    spec = input_spec(prepared(recipe).info, window=0)
+    with pytest.raises(RecipeError, match="its codes stand for 16 samples, this model's tokens for 8"):
+        load_pretext(recipe).build(backbone_of(recipe, spec), spec)

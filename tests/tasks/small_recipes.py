@@ -15,10 +15,15 @@ from ssl_bio.config.recipe import compose, fields_of
 from ssl_bio.config.section import Section
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.models.base import Backbone, SignalNetwork
-from ssl_bio.runs.inputs import InputSpec
+from ssl_bio.pretexts.base import load_pretext
+from ssl_bio.runs.folder import RunFolder
+from ssl_bio.runs.inputs import InputSpec, input_spec
 from ssl_bio.tasks.base import AnyTask, load_task
 from ssl_bio.tasks.datasets import open_recipe_dataset
 from ssl_bio.tasks.load import recipe_backbone
+from ssl_bio.training import optim
+from ssl_bio.training.objective import TensorBatch
+from tests.runs.checkpoints import metadata
 
 #: Values of keys that make any network small, wherever a section has such a key.
 _SMALL = {
@@ -72,9 +77,43 @@ def task_recipe(task: str, backbone: str, **finetune: Any) -> Recipe:
 
 def pretext_recipe(pretext: str, backbone: str, **pretrain: Any) -> Recipe:
     """Return a small recipe of a pretext task on a backbone."""
+    needed = {"tokenizer": tokenizer_run()} if pretext == "joint_tokens" else {}
     return small_recipe(
-        {"model": {"kind": backbone}, "pretrain": {"pretext": pretext, **pretrain}, "data": {"target": "rhythm"}}
+        {
+            "model": {"kind": backbone},
+            "pretrain": {"pretext": pretext, **needed, **pretrain},
+            "data": {"target": "rhythm"},
+        }
     )
+
+
+def tokenizer_run(backbone: str = "vqvae") -> str:
+    """Return the folder of a finished run of a VQ-VAE of both synthetic channels, with a code for every 16 samples."""
+    return _tokenizer_run(backbone)
+
+
+@cache
+def _tokenizer_run(backbone: str) -> str:
+    recipe = pretext_recipe("vqvae", backbone)
+    dataset = prepared(recipe)
+    spec = input_spec(dataset.info, window=0)
+    objective = load_pretext(recipe).build(backbone_of(recipe, spec), spec)
+    signals = torch.from_numpy(dataset.read(dataset.rows("subject", "train")))
+    optimizer = optim.optimizer("adamw", objective.parameter_groups(), 0.0)
+    for _ in range(10):  # until its codes differ
+        optimizer.zero_grad()
+        objective.step(TensorBatch(signals)).loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        optimizer.step()
+    run = RunFolder(Path(_root()) / f"tokenizer-{backbone}")
+    with run.owned(kind="pretrain", resume=False, overwrite=False):
+        said = metadata(
+            recipe=recipe.model_dump(mode="json"),
+            channels=dataset.info.channels,
+            length=spec.length,
+            window=spec.window,
+        )
+        run.finish(objective.module.state_dict(), said)
+    return str(run.path)
 
 
 def prepared(recipe: Recipe) -> PreparedDataset:
