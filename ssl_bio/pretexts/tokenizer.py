@@ -25,7 +25,7 @@ from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.models.vqvae import VQVAE
 from ssl_bio.pretexts.base import ConfigT, Pretext, other_splits_note
 from ssl_bio.pretexts.vqvae import VQVAEPretext
-from ssl_bio.runs.checkpoint import CheckpointMetadata, load_checkpoint, load_metadata
+from ssl_bio.runs.checkpoint import MODEL_FILE, CheckpointMetadata, load_checkpoint, load_metadata
 from ssl_bio.runs.folder import pretraining_run
 from ssl_bio.runs.inputs import InputSpec, stored_input_spec
 from ssl_bio.runs.transfer import load_into
@@ -33,6 +33,9 @@ from ssl_bio.tasks.load import recipe_backbone
 from ssl_bio.training.evaluation import map_batches
 
 Codes = NDArray[np.int64]
+
+#: Keys of [data] that change the signals that a tokenizer reads.
+_PREPARED = ("highpass", "standardize", "derive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +141,7 @@ def find_tokenizer(value: str, *, key: str, seed: int, folds: int, fold: int) ->
 
     Raises CheckpointError that names the command that makes it, when it is not there.
     """
-    named = os.sep not in value and "/" not in value
+    named = os.sep not in value and "/" not in value and not (Path(value) / MODEL_FILE).is_file()
     if named:
         path = pretraining_run(value, seed=seed, folds=folds, fold=fold)
     else:
@@ -201,10 +204,16 @@ class TokenPretext(Pretext[ConfigT]):
         return problems
 
     def notes(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> list[str]:
-        """Say when the tokenizer has seen other people."""
+        """Say when the tokenizer has seen other people, or signals that were prepared in another way."""
         if self.tokenizer is None:
             return []
-        return other_splits_note(f"the run in {self.tokenizer_key}", self.tokenizer.metadata, self.recipe)
+        metadata, ours = self.tokenizer.metadata, self.recipe.data.model_dump(mode="json")
+        theirs = metadata.recipe["data"]
+        differ = [
+            f"data.{name} {theirs[name]!r}, here {ours[name]!r}" for name in _PREPARED if theirs[name] != ours[name]
+        ]
+        lines = [f"{self.tokenizer.name} learnt from other signals: {'; '.join(differ)}"] if differ else []
+        return lines + other_splits_note(f"the run in {self.tokenizer_key}", metadata, self.recipe)
 
     def training_loader(self, dataset: PreparedDataset, spec: InputSpec, device: torch.device) -> Loader:
         """Return the batches that training draws; the targets are codes `(batch, n_codes)`."""

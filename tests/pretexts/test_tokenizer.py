@@ -12,8 +12,9 @@ from ssl_bio.errors import CheckpointError, SslBioError
 from ssl_bio.pretexts.base import load_pretext
 from ssl_bio.pretexts.tokenizer import Tokenizer, find_tokenizer
 from ssl_bio.runs.checkpoint import load_metadata
+from ssl_bio.runs.inputs import input_spec
 from tests.runs.checkpoints import finished_run
-from tests.tasks.small_recipes import prepared, pretext_recipe, tokenizer_run
+from tests.tasks.small_recipes import backbone_of, prepared, pretext_recipe, tokenizer_run
 
 CPU = torch.device("cpu")
 KEY = "pretrain.tokenizer"
@@ -30,6 +31,7 @@ def tokenizer(backbone: str = "vqvae", **changes: Any) -> Tokenizer:
         ("codes", {"seed": 0}, "checkpoints/codes/pretrain-seed0"),
         ("codes", {"seed": 2, "folds": 5, "fold": 3}, "checkpoints/codes/pretrain-folds5-seed2/fold3"),
         ("runs/a", {"seed": 2}, "runs/a"),
+        ("here", {"seed": 2}, "here"),
         ("runs/{seed}/fold{fold}", {"seed": 2, "folds": 5, "fold": 3}, "runs/2/fold3"),
         ("runs/{seed}/fold{fold}", {"seed": 2}, "runs/2/fold0"),
     ],
@@ -143,3 +145,12 @@ def test_codes_stay_with_what_the_encoder_sees(pretext: str, pretrain: dict[str,
         dataset = dataset.with_channels(["ecg"])
     (problem,) = load_pretext(recipe).check(dataset)
     assert message in problem
+
+
+def test_signals_prepared_in_another_way_are_said() -> None:
+    recipe = pretext_recipe("joint_tokens", "timemae")
+    spec = input_spec(prepared(recipe).info, window=0)
+    assert load_pretext(recipe).notes(backbone_of(recipe, spec), spec) == []
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"highpass": 0.5})})
+    (line,) = load_pretext(recipe).notes(backbone_of(recipe, spec), spec)
+    assert line.endswith("learnt from other signals: data.highpass -1.0, here 0.5")
