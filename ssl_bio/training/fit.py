@@ -202,7 +202,9 @@ def _epoch_stream(seed: int, epoch: int, purpose: str, *position: int) -> np.ran
 
 
 def _live(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: metrics[name] for name in ("loss", "mse", "ce", "hit_rate", "accuracy", "perplexity") if name in metrics}
+    return {
+        name: metrics[name] for name in ("loss", "mse", "ce", "hit_rate", "accuracy", "perplexity") if name in metrics
+    }
 
 
 def _keep_best(state: _State, *, row: Mapping[str, float], module: nn.Module, monitor: str) -> None:
