@@ -64,6 +64,9 @@ class Following(NamedTuple):
     after_epoch: AfterEpochOfPart | None = None
 
 
+_WHOLE = Following()
+
+
 class Prepared(NamedTuple):
     """A finetuning whose recipe is complete and whose data has been checked."""
 
@@ -109,9 +112,7 @@ def finetune(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] |
     return [plan.run for plan in plans]
 
 
-def run_seed(
-    options: RunOptions, plan: SeedPlan, device: torch.device, following: Following = Following()
-) -> RunResult:
+def run_seed(options: RunOptions, plan: SeedPlan, device: torch.device, following: Following = _WHOLE) -> RunResult:
     """Run one seed: a single run, or all parts of a cross-validation as one result."""
     if not plan.is_cross_validation:
         return _run_one(options, plan.runs[0], device, following)

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -68,7 +68,12 @@ def open_storage(url: str) -> BaseStorage:
 
 
 def open_study(
-    storage: BaseStorage, name: str, *, description: Mapping[str, Any], direction: str, pruner: optuna.pruners.BasePruner
+    storage: BaseStorage,
+    name: str,
+    *,
+    description: Mapping[str, Any],
+    direction: Literal["minimize", "maximize"],
+    pruner: optuna.pruners.BasePruner,
 ) -> optuna.Study:
     """Return the study of this name, made if it is not there.
 
@@ -141,9 +146,7 @@ class CombinationSampler(optuna.samplers.BaseSampler):
         return _label(self.choices[trial.number][param_name])
 
 
-def sampler_of(
-    tune: TuneConfig, axes: Mapping[str, Axis], *, seed: int, number: int
-) -> optuna.samplers.BaseSampler:
+def sampler_of(tune: TuneConfig, axes: Mapping[str, Axis], *, seed: int, number: int) -> optuna.samplers.BaseSampler:
     """Return what draws the values of one trial.
 
     The draw is a function of the seed, the trial's number and the trials before it, so that a search that goes on draws
@@ -346,7 +349,7 @@ def _beating(trial: optuna.Trial) -> Iterator[None]:
         while not stop.wait(BEAT_SECONDS):
             try:
                 trial.set_user_attr("beat", time.time())
-            except Exception:  # noqa: S112, BLE001  # a storage that is gone for a while must not end the training
+            except Exception:  # a storage that is gone for a while must not end the training
                 continue
 
     thread = threading.Thread(target=beat, daemon=True)

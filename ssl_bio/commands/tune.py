@@ -193,14 +193,17 @@ def _description(base: SeedPlan, plan: TrialPlan, identity: str) -> dict[str, An
     return {**asked, "tune.metric": plan.metric, "dataset": identity}
 
 
-def _begin(
-    plan: TrialPlan, options: RunOptions, *, description: Mapping[str, Any], shared: bool
-) -> search.Search:
+def _begin(plan: TrialPlan, options: RunOptions, *, description: Mapping[str, Any], shared: bool) -> search.Search:
     """Return this process's part in the search, whose folder and study are there then."""
     folder, place = StudyFolder(plan.folder), search.shown_url(plan.storage)
     joins = shared and folder.belongs_to(plan.study, place)
     folder.check(resume=options.resume or joins, overwrite=options.overwrite)
-    if options.resume and folder.path.exists() and any(folder.path.iterdir()) and not folder.belongs_to(plan.study, place):
+    if (
+        options.resume
+        and folder.path.exists()
+        and any(folder.path.iterdir())
+        and not folder.belongs_to(plan.study, place)
+    ):
         raise RecipeError(f"{folder.path} is of another study, or of one stored elsewhere: choose another with --out")
     if shared:
         storage = search.open_storage(plan.storage)
@@ -314,7 +317,9 @@ def _run_trials(plan: TrialPlan, study: search.Search, workers: int) -> None:
             process.join()
     lost = [process.exitcode for process in processes if process.exitcode]
     if lost:
-        warn(f"{len(lost)} of {len(processes)} further workers ended early (exit code {lost[0]}); their trials were run")
+        warn(
+            f"{len(lost)} of {len(processes)} further workers ended early (exit code {lost[0]}); their trials were run"
+        )
 
 
 def _start_workers(plan: TrialPlan, workers: int) -> list[BaseProcess]:
@@ -475,15 +480,17 @@ def _train_winner(
             return
         chosen = ConfigLayer(_nested(best.values), f"trial {best.number}")
         score, n = metric_text(plan.metric, best.score or 0.0), len(record.trials)
-        warn(
-            f"trial {best.number} won with {plan.metric} {score} on val, the best of {n}: so far as that is luck, "
-            f"{recipe.evaluate.split} will not repeat it"
+        split = recipe.evaluate.split
+        note(
+            f"the winner is trial {best.number}: {plan.metric} {score} on val is the best of {n} and flatters it; "
+            + (f"what counts is {split}, asked once" if split != "val" else 'evaluate.split is "val" as well')
         )
+        is_there = any(path.is_dir() for path in folder.path.glob(f"{BEST_FOLDER}*"))
         replaces = before not in (None, best.number)
         if replaces:
-            warn(f"{recipe.evaluate.split} has been asked before, by trial {before}, which won among fewer trials")
+            warn(f"{split} has been asked before, by trial {before}, which won among fewer trials")
         options = plan.options._replace(
-            out=folder.path / BEST_FOLDER, chosen=chosen, trials=n, resume=not replaces, overwrite=replaces
+            out=folder.path / BEST_FOLDER, chosen=chosen, trials=n, resume=is_there and not replaces, overwrite=replaces
         )
         _write_best_recipe(plan, options, best=best, score=score, n_trials=n, seeds=seeds)
         finetune(options, plan.checkpoint, seeds)

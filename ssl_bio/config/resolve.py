@@ -165,7 +165,7 @@ def search_axes(recipe: Recipe) -> dict[str, Axis]:
     axes = recipe.tune.axes()
     if not axes:
         raise RecipeError(
-            "[tune.space] is empty: name the keys to vary, such as finetune.lr = { low = 1e-4, high = 1e-2, log = true }"
+            "[tune.space] is empty: name the keys to vary, as in finetune.lr = { low = 1e-4, high = 1e-2, log = true }"
         )
     infos = searchable_keys(mine_kinds(recipe), axes)
     return {

@@ -132,7 +132,9 @@ def _well_formed(space: dict[str, Any]) -> dict[str, Any]:
 class TuneConfig(Section):
     """A search over recipe values: trials that finetune, scored on validation."""
 
-    metric: str = key("", "what trials are compared by, on validation; empty: the first that the task's tables lead with")
+    metric: str = key(
+        "", "what trials are compared by, on validation; empty: the first that the task's tables lead with"
+    )
     trials: Count = key(20, "trials in all, of all workers and machines together")
     sampler: Literal["tpe", "random", "grid"] = key(
         "tpe",

@@ -127,10 +127,14 @@ def figures(record: SearchRecord) -> "dict[str, Figure]":
 
 
 def _history(record: SearchRecord) -> "Figure":
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = plots.single_axes(height=3.5)
     top = _limits(record)
     complete = record.complete
-    axes.scatter([one.number for one in complete], [_inside(one.score, top) for one in complete], s=18, label="complete")
+    axes.scatter(
+        [one.number for one in complete], [_inside(one.score, top) for one in complete], s=18, label="complete"
+    )
     pruned = [one for one in record.trials if one.state == PRUNED and one.score is not None]
     if pruned:
         places = [_inside(one.score, top) for one in pruned]
@@ -142,7 +146,7 @@ def _history(record: SearchRecord) -> "Figure":
         so_far = best.accumulate([one.score or 0.0 for one in complete])
         axes.step([one.number for one in complete], so_far, where="post", color="tab:orange", label="best so far")
     axes.set(xlabel="trial", ylabel=f"{record.metric} on val")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     return figure
 
@@ -163,6 +167,8 @@ def _space(record: SearchRecord) -> "Figure":
         _map(figure, panels[n - 1], record)
     for axes in panels[n:]:
         axes.set_visible(False)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
     return figure
 
 
@@ -170,20 +176,20 @@ def _panel(axes: "Axes", record: SearchRecord, key: str, *, name: str, numeric: 
     """Draw the scores against one key."""
     top, best = _limits(record), record.best
     texts = sorted({value_cell(one.values.get(key)) for one in record.trials})
-    for state, style in ((PRUNED, {"marker": "x", "color": "0.6"}), (COMPLETE, {"marker": "o", "color": "tab:blue"})):
+    for state, marker, color in ((PRUNED, "x", "0.6"), (COMPLETE, "o", "tab:blue")):
         shown = [one for one in record.trials if one.state == state and one.score is not None]
         places = [_place(one, key, texts, numeric=numeric) for one in shown]
-        axes.scatter(places, [_inside(one.score, top) for one in shown], s=18, label=state, **style)
+        scores = [_inside(one.score, top) for one in shown]
+        axes.scatter(places, scores, s=18, label=state, marker=marker, color=color)
     if best:
         place = _place(best, key, texts, numeric=numeric)
-        axes.scatter([place], [best.score], s=110, marker="*", color="tab:orange", label="best", zorder=3)
+        axes.scatter([place], [best.score or 0.0], s=110, marker="*", color="tab:orange", label="best", zorder=3)
     if not numeric:
         axes.set_xticks(range(len(texts)), texts)
         axes.set_xlim(-0.5, len(texts) - 0.5)
     elif key in record.log_keys:
         axes.set_xscale("log")
     axes.set(xlabel=name, ylabel=f"{record.metric} on val")
-    axes.legend(fontsize="small")
 
 
 def _map(figure: "Figure", axes: "Axes", record: SearchRecord) -> None:

@@ -155,7 +155,10 @@ def ranked_table(
     rows = [
         [
             *entry.cells,
-            *(mean_std(name, np.array([one[name] for one in entry.metrics])) if entry.metrics else "" for name in names),
+            *(
+                mean_std(name, np.array([one[name] for one in entry.metrics])) if entry.metrics else ""
+                for name in names
+            ),
             *entry.remarks,
         ]
         for entry in sorted(entries, key=rank)[:most]
