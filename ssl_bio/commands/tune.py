@@ -2,8 +2,9 @@
 
 import math
 import multiprocessing
+import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -302,7 +303,7 @@ def _run_trials(plan: TrialPlan, study: search.Search, workers: int) -> None:
                 with study.next_trial() as asked:
                     if asked:
                         trial, values = asked
-                        study.run(trial, values, partial(_finetune_trial, plan, telling))
+                        study.run(trial, values, partial(_finetune_trial, plan, telling.tell))
                 telling.tell()
                 if not asked:
                     if all(one.state.is_finished() for one in study.trials()):
@@ -330,32 +331,42 @@ def _start_workers(plan: TrialPlan, workers: int) -> list[BaseProcess]:
         context.Process(target=work, args=(plan, threads), name=f"tune-{index}", daemon=True)
         for index in range(1, workers)
     ]
-    for process in processes:
-        process.start()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which they inherit: Ctrl-C is for the first process
+    try:
+        for process in processes:
+            process.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
     return processes
 
 
 def work(plan: TrialPlan, threads: int) -> None:
     """Run trials of a search in a further process until there is none left to begin, or the first process is gone."""
     torch.set_num_threads(threads)
-    parent = multiprocessing.parent_process()
     try:
         with silenced():
             study = plan.open()
-            while parent is None or parent.is_alive():
+            while True:
                 with study.next_trial() as asked:
                     if not asked:
                         return
                     trial, values = asked
-                    study.run(trial, values, partial(_finetune_trial, plan, None))
+                    study.run(trial, values, partial(_finetune_trial, plan, _stop_with_the_first))
     except KeyboardInterrupt:
         return
     except SslBioError as error:
         error_console.print(f"a worker ended: {error}", markup=False)
 
 
+def _stop_with_the_first() -> None:
+    """Raise KeyboardInterrupt in a further process whose first one is gone: its trial waits for `--resume`."""
+    parent = multiprocessing.parent_process()
+    if parent and not parent.is_alive():
+        raise KeyboardInterrupt
+
+
 def _finetune_trial(
-    plan: TrialPlan, telling: _Progress | None, trial: optuna.Trial, values: Mapping[str, Any]
+    plan: TrialPlan, each_epoch: Callable[[], None], trial: optuna.Trial, values: Mapping[str, Any]
 ) -> float:
     """Return the score of a finetuning with these values, on validation.
 
@@ -374,7 +385,7 @@ def _finetune_trial(
     with silenced():
         (seed_plan,) = plan_seeds(options, plan.checkpoint, None)
         epochs = seed_plan.runs[0].resolved.recipe.finetune.epochs
-        follow = _Pruning(plan, trial, epochs=epochs, parts=len(seed_plan.runs), telling=telling)
+        follow = _Pruning(plan, trial, epochs=epochs, parts=len(seed_plan.runs), each_epoch=each_epoch)
         device = runtime.pick_device(options.device)
         result = run_seed(options, seed_plan, device, Following(row=False, figures=False, after_epoch=follow))
     score = result.evaluation.history_row.get(plan.metric, math.nan)
@@ -394,15 +405,14 @@ class _Pruning:
     """Reports a trial's epochs to the study, and stops it when they are worse than those of others."""
 
     def __init__(
-        self, plan: TrialPlan, trial: optuna.Trial, *, epochs: int, parts: int, telling: _Progress | None
+        self, plan: TrialPlan, trial: optuna.Trial, *, epochs: int, parts: int, each_epoch: Callable[[], None]
     ) -> None:
-        self.plan, self.trial, self.epochs, self.parts, self.telling = plan, trial, epochs, parts, telling
+        self.plan, self.trial, self.epochs, self.parts, self.each_epoch = plan, trial, epochs, parts, each_epoch
         self.reported = set(search.trial_of(trial.study, trial.number).intermediate_values)
 
     def __call__(self, part: int, row: Mapping[str, float]) -> None:
         """Report an epoch of a part of a cross-validation. Raises TrialPruned."""
-        if self.telling:
-            self.telling.tell()
+        self.each_epoch()
         value = row.get(f"val_{self.plan.metric}", math.nan)
         step = part * self.epochs + int(row["epoch"])
         if not math.isfinite(value):
