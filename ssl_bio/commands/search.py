@@ -34,6 +34,7 @@ from ssl_bio.training import runtime
 JOURNAL = "journal:"
 BEAT_SECONDS = 15.0
 GRACE_SECONDS = 90.0  # a trial of another machine that has not been heard of for so long is taken over
+_CLAIM_SECONDS = 5.0
 _DATABASE_WAIT_SECONDS = 60  # for SQLite's other writers
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -45,7 +46,15 @@ Objective = Callable[[optuna.Trial, Mapping[str, Any]], float]
 
 def shown_url(url: str) -> str:
     """Return a storage's URL without its password."""
-    return url if url.startswith(JOURNAL) else make_url(url).render_as_string(hide_password=True)
+    if url.startswith(JOURNAL):
+        return url
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError as error:
+        raise RecipeError(
+            f"--storage {url}: no URL; write one such as sqlite:///study.db or mysql://user@host/database, or "
+            "journal:PATH"
+        ) from error
 
 
 def open_storage(url: str) -> BaseStorage:
@@ -61,10 +70,7 @@ def open_storage(url: str) -> BaseStorage:
         return RDBStorage(url, engine_kwargs=waits)
     except (SQLAlchemyError, ImportError, OSError, RuntimeError, ValueError) as error:
         why = str(error.orig if hasattr(error, "orig") else error).splitlines() or [type(error).__name__]
-        raise RecipeError(
-            f"--storage {place}: cannot be opened ({why[0]}); give a URL such as sqlite:///study.db or "
-            "mysql://user@host/database, or journal:PATH"
-        ) from error
+        raise RecipeError(f"--storage {place}: cannot be opened: {why[0]}") from error
 
 
 def open_study(
@@ -318,26 +324,24 @@ class Search:
             return False
         return now - since > GRACE_SECONDS
 
-    def claim_winner(self, number: int) -> tuple[bool, str, int | None]:
-        """Return whether this machine is to train the winner, else which one is, and the trial that won before.
+    def claim_winner(self) -> tuple[optuna.Study, str]:
+        """Return the claim on the winner's training, and which machine has it; empty where it is this one.
 
-        The first one that asks is.
+        The first machine that asks has it. The claim's attribute `trial` is for the number of the trial that won.
         """
-        name = f"{self.study.study_name}, winner"
+        name, mine = f"{self.study.study_name}, winner", False
         try:
             claim = optuna.create_study(study_name=name, storage=self.storage)
+            mine = True
         except DuplicatedStudyError:
             claim = optuna.load_study(study_name=name, storage=self.storage)
-        owner = {key: claim.user_attrs.get(key) for key in self.owner}
-        if None in owner.values():
-            for key, value in self.owner.items():
-                claim.set_user_attr(key, value)
-            owner = dict(self.owner)
-        before = claim.user_attrs.get("trial")
-        if owner != self.owner:
-            return False, f"{owner['folder']} on {owner['host']}", before
-        claim.set_user_attr("trial", number)
-        return True, "", before
+            end = time.monotonic() + _CLAIM_SECONDS
+            while "owner" not in claim.user_attrs and time.monotonic() < end:
+                time.sleep(_CLAIM_SECONDS / 50)  # the one that made it is about to sign it, unless it ended
+        if mine or "owner" not in claim.user_attrs:
+            claim.set_user_attr("owner", self.owner)
+        owner = claim.user_attrs["owner"]
+        return claim, "" if owner == self.owner else f"{owner['folder']} on {owner['host']}"
 
 
 @contextmanager

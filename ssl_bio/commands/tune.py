@@ -484,8 +484,8 @@ def _train_winner(
         if not mine:
             note(f"another process is training the winner, trial {best.number}, in {folder.path / BEST_FOLDER}")
             return
-        is_ours, place, before = study.claim_winner(best.number)
-        if not is_ours:
+        claim, place = study.claim_winner()
+        if place:
             note(f"the winner, trial {best.number}, is trained in {place}")
             return
         chosen = ConfigLayer(_nested(best.values), f"trial {best.number}")
@@ -495,12 +495,18 @@ def _train_winner(
             f"the winner is trial {best.number}: {plan.metric} {score} on val is the best of {n} and flatters it; "
             + (f"what counts is {split}, asked once" if split != "val" else 'evaluate.split is "val" as well')
         )
-        is_there = any(path.is_dir() for path in folder.path.glob(f"{BEST_FOLDER}*"))
-        replaces = before not in (None, best.number)
-        if replaces:
+        before = claim.user_attrs.get("trial")
+        if before not in (None, best.number):
             warn(f"{split} has been asked before, by trial {before}, which won among fewer trials")
+            folder.clear_winner()
+        claim.set_user_attr("trial", best.number)  # only now: what stood for another trial is gone
+        replaces = folder.winner_is_cleared
         options = plan.options._replace(
-            out=folder.path / BEST_FOLDER, chosen=chosen, trials=n, resume=is_there and not replaces, overwrite=replaces
+            out=folder.path / BEST_FOLDER,
+            chosen=chosen,
+            trials=n,
+            resume=bool(folder.winners()) and not replaces,
+            overwrite=replaces,
         )
         _write_best_recipe(plan, options, best=best, score=score, n_trials=n, seeds=seeds)
         finetune(options, plan.checkpoint, seeds)

@@ -1,7 +1,7 @@
 """A complete recipe, composed of the sections that its kinds ask for."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from pydantic import Field, SerializeAsAny, TypeAdapter, ValidationError
@@ -189,7 +189,7 @@ def _space_problems(tune: TuneConfig, values: Values) -> Iterator[tuple[str, str
         elif path not in infos:
             yield place, f"{place}: unknown key {path}{_nearest(path, infos, values)}"
         else:
-            wrong = _values_problem(infos[path], axis)
+            wrong = _values_problem(infos[path], axis, kinds=_kinds_of(path))
             if wrong:
                 yield place, f"{place}: {wrong}"
 
@@ -213,7 +213,14 @@ def _nearest(path: str, infos: "Mapping[str, KeyInfo]", values: Values) -> str:
     return f" (did you mean {near[0]}?)" if near else " (`ssl-bio recipes keys` lists all)"
 
 
-def _values_problem(info: "KeyInfo", axis: Axis) -> str:
+def _kinds_of(path: str) -> list[str]:
+    """Return the kinds that the key of a section's kind takes; none for other keys."""
+    section, _, name = path.partition(".")
+    registry = UNIONS.get(section)
+    return list(registry.names()) if registry and name == registry.discriminator else []
+
+
+def _values_problem(info: "KeyInfo", axis: Axis, *, kinds: Sequence[str]) -> str:
     if isinstance(axis, Range):
         kind = number_type(info)
         if kind is None:
@@ -227,6 +234,9 @@ def _values_problem(info: "KeyInfo", axis: Axis) -> str:
         twice = next((text for text in shown if shown.count(text) > 1), "")
         if twice:
             return f"each value once, and {twice} stands there twice"
+        if kinds:
+            unknown = [value for value in axis.options if value not in kinds]
+            return f"it must be one of {', '.join(kinds)}, not {unknown[0]!r}" if unknown else ""
     return next((f"it cannot be {value!r}" for value in tried if not takes(info, value)), "")
 
 

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from ssl_bio.errors import CheckpointError
 from ssl_bio.runs.files import read_json
-from ssl_bio.runs.folder import FIGURES_FOLDER, RunFolder
+from ssl_bio.runs.folder import FIGURES_FOLDER, RECIPE_FILE, RUN_FILE, RunFolder
 
 STUDY_FILE = "study.json"
 STORAGE_FILE = "study.db"
@@ -31,7 +31,7 @@ BEST_FOLDER = "best"
 BEST_RECIPE_FILE = "best.toml"
 TRIALS_FILE = "trials.csv"
 _KNOWN = (STUDY_FILE, STORAGE_FILE, BEST_FOLDER, BEST_RECIPE_FILE, TRIALS_FILE, FIGURES_FOLDER)
-_PATTERNS = re.compile(r"trial\d+|best-seed\d+|study\.db-\w+|\..*\.(lock|owner|tmp)")
+_PATTERNS = re.compile(r"trial\d+|best-seed\d+|study\.db-\w+|journal\.log(\..+)?|\..*\.(lock|owner|tmp)")
 
 
 class StudyFolder:
@@ -80,7 +80,7 @@ class StudyFolder:
         return read_json(self.path / STUDY_FILE) == {"study": study, "storage": storage}
 
     def begin(self, *, study: str, storage: str, overwrite: bool) -> None:
-        """Make the folder that of a study; with `overwrite` it starts empty.
+        """Make the folder that of a study; with `overwrite` it starts anew, with a winner's id alone.
 
         Raises CheckpointError when processes are at work in it, and when it cannot be written.
         """
@@ -90,11 +90,29 @@ class StudyFolder:
                     for path in self.path.glob(".*.owner"):
                         if not stack.enter_context(_held(path)):
                             raise CheckpointError(f"{self.path}: another process is at work in it; stop that first")
-                    shutil.rmtree(self.path)
+                    self.clear_winner()
+                    for path in set(self.path.iterdir()) - set(self.winners()):
+                        _remove(path)
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CheckpointError(f"{self.path}: cannot be written: {error.strerror or error}") from error
         self.files.write_json(STUDY_FILE, {"study": study, "storage": storage})
+
+    def winners(self) -> list[Path]:
+        """Return the run folders of the winner, several where it has several seeds."""
+        return [path for path in self.path.glob(f"{BEST_FOLDER}*") if path.is_dir()]
+
+    @property
+    def winner_is_cleared(self) -> bool:
+        """Return whether of a winner nothing but its id is there."""
+        return any(not (path / RECIPE_FILE).exists() for path in self.winners())
+
+    def clear_winner(self) -> None:
+        """Delete the winner but for its id, by which its row in the sheet is known and replaced."""
+        for folder in self.winners():
+            for path in folder.iterdir():
+                if path.name != RUN_FILE:
+                    _remove(path)
 
     @contextmanager
     def owned_trial(self, number: int) -> Iterator[bool]:
@@ -113,6 +131,13 @@ class StudyFolder:
         """Keep other processes from asking for a trial at the same moment."""
         with FileLock(self.path / ".ask.lock"):
             yield
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
