@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, UpdateFinishedTrialError
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -32,6 +32,7 @@ from ssl_bio.runs.study import StudyFolder
 from ssl_bio.training import runtime
 
 JOURNAL = "journal:"
+STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError)
 BEAT_SECONDS = 15.0
 GRACE_SECONDS = 90.0  # a trial of another machine that has not been heard of for so long is taken over
 _CLAIM_SECONDS = 5.0
@@ -129,6 +130,11 @@ def combinations_of(axes: Mapping[str, Axis]) -> list[dict[str, Any]]:
     return [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
 
 
+def n_trials(tune: TuneConfig, axes: Mapping[str, Axis]) -> int:
+    """Return how many trials a search has: of a grid at most all combinations."""
+    return min(tune.trials, len(combinations_of(axes))) if tune.sampler == "grid" else tune.trials
+
+
 class CombinationSampler(optuna.samplers.BaseSampler):
     """Trial number n is combination n."""
 
@@ -183,9 +189,10 @@ def _suggest(trial: optuna.Trial, path: str, axis: Axis) -> Any:
 
 
 def _suggest_number(trial: optuna.Trial, path: str, axis: Range) -> float:
+    high = (axis.values() or [axis.high])[-1]  # of a range with steps the last one, which may end before its limit
     if axis.integer:
-        return trial.suggest_int(path, int(axis.low), int(axis.high), step=int(axis.step) or 1, log=axis.log)
-    return trial.suggest_float(path, axis.low, axis.high, step=axis.step or None, log=axis.log)
+        return trial.suggest_int(path, int(axis.low), int(high), step=int(axis.step) or 1, log=axis.log)
+    return trial.suggest_float(path, axis.low, high, step=axis.step or None, log=axis.log)
 
 
 def _label(option: Any) -> Any:
@@ -204,6 +211,8 @@ def attempt(study: optuna.Study, trial: optuna.Trial, values: Mapping[str, Any],
         state, reason = TrialState.PRUNED, str(error)
     except SslBioError as error:
         state, reason = TrialState.FAIL, str(error)
+    except STORAGE_ERRORS:
+        raise
     except Exception as error:  # a bug in one trial does not take the others' results away
         error_console.print(traceback.format_exc(), markup=False)
         state, reason = TrialState.FAIL, f"{type(error).__name__}: {error}"
@@ -247,9 +256,7 @@ class Search:
     ) -> None:
         self.study, self.storage, self.folder = study, storage, folder
         self.axes, self.tune, self.seed = axes, tune, seed
-        self.n_trials = tune.trials
-        if tune.sampler == "grid":
-            self.n_trials = min(tune.trials, len(combinations_of(axes)))
+        self.n_trials = n_trials(tune, axes)
         self.owner = {"host": socket.gethostname(), "folder": str(folder.path.absolute())}
         self._heard: dict[int, tuple[object, float]] = {}  # number -> last sign of life, and when it was first seen
 

@@ -30,7 +30,7 @@ from ssl_bio.metrics import lower_is_better, metric_text
 from ssl_bio.results import plots, sheet, tables
 from ssl_bio.results import search as results
 from ssl_bio.results.search import SearchRecord, TrialRecord
-from ssl_bio.runs.study import BEST_FOLDER, BEST_RECIPE_FILE, TRIALS_FILE, StudyFolder
+from ssl_bio.runs.study import BEST_FOLDER, BEST_RECIPE_FILE, STORAGE_FILE, TRIALS_FILE, StudyFolder
 from ssl_bio.tasks.base import AnyTask
 from ssl_bio.training import runtime
 
@@ -68,6 +68,11 @@ class TrialPlan(NamedTuple):
     tune: TuneConfig
     axes: Mapping[str, Axis]
     metric: str
+
+    @property
+    def n_trials(self) -> int:
+        """Return how many trials the search has."""
+        return search.n_trials(self.tune, self.axes)
 
     def open(self) -> search.Search:
         """Return this process's part in the search."""
@@ -110,17 +115,23 @@ def tune(
         axes=search_axes(recipe),
         metric=recipe.tune.metric or task.leading_metrics[0],
     )
-    study = _begin(plan, options, description=_description(base, plan, identity), shared=bool(storage))
-    _announce(plan, study, base)
-    with _threads(workers):
-        _run_trials(plan, study, workers)
-    record = _record(plan, study)
-    _report(plan, study, record)
-    if record.best is None:
-        reasons = [one.reason for one in record.trials if one.reason]
-        why = f"the first with: {reasons[0]}" if reasons else "none ran to its end"
-        raise SslBioError(f"none of {len(record.trials)} trials has a score, {why}")
-    _train_winner(plan, study, base, record=record, best=record.best, seeds=seeds)
+    try:
+        study = _begin(plan, options, description=_description(base, plan, identity), shared=bool(storage))
+        _announce(plan, study, base)
+        with _threads(workers):
+            _run_trials(plan, study, workers)
+        record = _search_record(plan, study.ended())
+        _report(plan, study, record)
+        if record.best is None:
+            reasons = [one.reason for one in record.trials if one.reason]
+            why = f"the first with: {reasons[0]}" if reasons else "none ran to its end"
+            raise SslBioError(f"none of {len(record.trials)} trials has a score, {why}")
+        _train_winner(plan, study, base, record=record, best=record.best, seeds=seeds)
+    except search.STORAGE_ERRORS as error:
+        why = str(error).splitlines()[0]
+        raise SslBioError(
+            f"the study in {search.shown_url(plan.storage)} cannot be reached: {why}; --resume goes on with it"
+        ) from error
     return folder.path
 
 
@@ -196,15 +207,11 @@ def _description(base: SeedPlan, plan: TrialPlan, identity: str) -> dict[str, An
 
 def _begin(plan: TrialPlan, options: RunOptions, *, description: Mapping[str, Any], shared: bool) -> search.Search:
     """Return this process's part in the search, whose folder and study are there then."""
-    folder, place = StudyFolder(plan.folder), search.shown_url(plan.storage)
+    folder = StudyFolder(plan.folder)
+    place = search.shown_url(plan.storage) if shared else STORAGE_FILE
     joins = shared and folder.belongs_to(plan.study, place)
     folder.check(resume=options.resume or joins, overwrite=options.overwrite)
-    if (
-        options.resume
-        and folder.path.exists()
-        and any(folder.path.iterdir())
-        and not folder.belongs_to(plan.study, place)
-    ):
+    if options.resume and folder.has_study and not folder.belongs_to(plan.study, place):
         raise RecipeError(f"{folder.path} is of another study, or of one stored elsewhere: choose another with --out")
     if shared:
         storage = search.open_storage(plan.storage)
@@ -309,7 +316,7 @@ def _run_trials(plan: TrialPlan, study: search.Search, workers: int) -> None:
                     if all(one.state.is_finished() for one in study.trials()):
                         break
                     time.sleep(_POLL_SECONDS)
-    except KeyboardInterrupt:
+    except BaseException:
         for process in processes:
             process.terminate()
         raise
@@ -379,7 +386,7 @@ def _finetune_trial(
         out=folder.trial(trial.number),
         chosen=ConfigLayer(chosen, f"trial {trial.number}"),
         resume="begun" in trial.user_attrs,
-        grid=plan.tune.trials,
+        grid=plan.n_trials,
     )
     trial.set_user_attr("begun", True)
     with silenced():
@@ -443,10 +450,6 @@ def _search_record(plan: TrialPlan, trials: Sequence[FrozenTrial]) -> SearchReco
     logs = frozenset(path for path, axis in plan.axes.items() if isinstance(axis, Range) and axis.log)
     ordered = sorted(trials, key=lambda one: one.number)
     return SearchRecord([_trial_record(one) for one in ordered], plan.metric, list(plan.axes), logs)
-
-
-def _record(plan: TrialPlan, study: search.Search) -> SearchRecord:
-    return _search_record(plan, study.ended())
 
 
 def _report(plan: TrialPlan, study: search.Search, record: SearchRecord) -> None:

@@ -36,7 +36,6 @@ NOT_SEARCHED = {
 }
 _RANGE_KEYS = ("low", "high", "step", "log")
 _DIGITS = 3  # of a suggested number; more would only look exact
-_STEP_DIGITS = 12  # of a multiple of a step: without the noise of binary fractions
 
 
 class Range(NamedTuple):
@@ -49,20 +48,26 @@ class Range(NamedTuple):
     integer: bool = False
 
     def rounded(self, value: float) -> float:
-        """Return a suggested number as a recipe shows it: 3 significant digits, inside the range."""
+        """Return a suggested number as a recipe shows it: at a step, or with 3 significant digits, inside the range."""
         if self.integer:
             return int(value)
-        digits = _STEP_DIGITS if self.step else _DIGITS
-        return min(max(float(f"{value:.{digits}g}"), self.low), self.high)
+        if self.step:
+            return self._at(round((value - self.low) / self.step))
+        return min(max(float(f"{value:.{_DIGITS}g}"), self.low), self.high)
 
     def values(self) -> list[float] | None:
         """Return all numbers of a range with steps; None where there is no end of them."""
         step = self.step or (1 if self.integer and not self.log else 0)
         if not step:
             return None
-        low, high, width = Decimal(str(self.low)), Decimal(str(self.high)), Decimal(str(step))
-        found = [low + index * width for index in range(int((high - low) / width) + 1)]
-        return [int(value) if self.integer else float(value) for value in found]
+        axis = self._replace(step=step)
+        n_steps = int((Decimal(str(self.high)) - Decimal(str(self.low))) / Decimal(str(step)))
+        return [axis._at(index) for index in range(n_steps + 1)]
+
+    def _at(self, index: int) -> float:
+        """Return the number after so many steps, without the noise of binary fractions."""
+        value = Decimal(str(self.low)) + index * Decimal(str(self.step))
+        return int(value) if self.integer else float(value)
 
 
 class Choices(NamedTuple):

@@ -69,11 +69,16 @@ class StudyFolder:
                 "--out DIR writes elsewhere"
             )
         foreign = [name for name in entries if name not in _KNOWN and not _PATTERNS.fullmatch(name)]
-        if foreign or STUDY_FILE not in entries:
+        if foreign or not self.has_study:
             found = ", ".join(foreign[:3]) or f"no {STUDY_FILE}"
             raise CheckpointError(
                 f"{self.path} is no folder of a search ({found}): it is left alone; choose another with --out"
             )
+
+    @property
+    def has_study(self) -> bool:
+        """Return whether a search has begun in the folder."""
+        return (self.path / STUDY_FILE).is_file()
 
     def belongs_to(self, study: str, storage: str) -> bool:
         """Return whether the folder is of this study, stored there."""
@@ -91,7 +96,8 @@ class StudyFolder:
                         if not stack.enter_context(_held(path)):
                             raise CheckpointError(f"{self.path}: another process is at work in it; stop that first")
                     self.clear_winner()
-                    for path in set(self.path.iterdir()) - set(self.winners()):
+                    # What says that the folder is a search's stays to the end, so that this can be interrupted.
+                    for path in {*self.path.iterdir()} - {*self.winners(), self.path / STUDY_FILE}:
                         _remove(path)
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

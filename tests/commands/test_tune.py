@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from ssl_bio.commands import tune
+from ssl_bio.commands.finetune import run_seed
 from ssl_bio.data.store import PreparedDataset, Rows
 from ssl_bio.errors import SslBioError
 from ssl_bio.results import sheet
@@ -170,7 +171,7 @@ class TestSearch:
         assert len(trials()) == 2
 
     def test_a_failed_trial_does_not_stop_the_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        real, calls = tune.run_seed, 0
+        real, calls = run_seed, 0
 
         def fail_once(*arguments: Any) -> Any:
             nonlocal calls
@@ -254,7 +255,7 @@ class TestGoingOn:
             assert same_weights(Path("broken", name), Path("whole", name))
 
     def test_a_process_that_is_killed_leaves_its_trial_to_the_others(self) -> None:
-        slow = ["--set", "finetune.epochs=60", "--set", "tune.pruner=none", "--trials", "2"]
+        slow = ["--set", "finetune.epochs=40", "--set", "tune.pruner=none", "--trials", "2"]
         with _begun("tune", "--recipe", "tiny.toml", *slow) as process:
             _wait_for_rows(HOME / "trial0/history.csv", 1, process)
 
@@ -267,7 +268,7 @@ class TestGoingOn:
             said = succeed("tune", "--recipe", "tiny.toml", *slow, "--resume")
             killing.join()
         assert "trial 0 was left unfinished: it goes on" in said
-        assert [(row["state"], row["epochs"]) for row in trials()] == [("complete", "60")] * 2
+        assert [(row["state"], row["epochs"]) for row in trials()] == [("complete", "40")] * 2
 
     def test_workers_run_trials_side_by_side(self) -> None:
         said = succeed("tune", "--recipe", "tiny.toml", "--workers", "2", "--trials", "3")
