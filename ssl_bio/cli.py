@@ -245,7 +245,7 @@ def tune(
     * `ssl-bio tune --recipe demo-tune.toml --trials 40 --workers 2 --resume`
     * `ssl-bio tune --recipe bidmc-hr-tune.toml --checkpoint RUN --folds 5 --seeds 0,1,2`
     * `ssl-bio tune --recipe demo-tune.toml --storage mysql://me@server/optuna`
-    * `ssl-bio tune --recipe har.toml --set tune.sampler=grid --set "tune.space.finetune.dropout=[0.0,0.2]"`
+    * `ssl-bio tune --recipe har-supervised.toml --set tune.sampler=grid --set "tune.space.finetune.dropout=[0.0,0.2]"`
     """
     chosen = {"seed": seed, "data.folds": folds, "tune.trials": trials}
     options = _options(

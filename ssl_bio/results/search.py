@@ -144,7 +144,8 @@ def _history(record: SearchRecord) -> "Figure":
     best = np.minimum if lower_is_better(record.metric) else np.maximum
     if complete:
         so_far = best.accumulate([one.score or 0.0 for one in complete])
-        axes.step([one.number for one in complete], so_far, where="post", color="tab:orange", label="best so far")
+        until = [*(one.number for one in complete), record.trials[-1].number]
+        axes.step(until, [*so_far, so_far[-1]], where="post", color="tab:orange", label="best so far")
     axes.set(xlabel="trial", ylabel=f"{record.metric} on val")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
