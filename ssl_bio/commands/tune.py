@@ -2,6 +2,7 @@
 
 import math
 import multiprocessing
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -522,9 +523,9 @@ def _write_best_recipe(
     folder = StudyFolder(plan.folder)
     seed_plan = plan_seeds(options, plan.checkpoint, seeds)[0]
     resolved = seed_plan.resolved.without_search()
-    words = ["ssl-bio finetune --recipe", str(folder.path / BEST_RECIPE_FILE)]
+    words = ["ssl-bio finetune --recipe", shlex.quote(str(folder.path / BEST_RECIPE_FILE))]
     if seed_plan.runs[0].start and plan.checkpoint:
-        words += ["--checkpoint", plan.checkpoint]
+        words += ["--checkpoint", shlex.quote(plan.checkpoint)]
     if seeds:
         words += ["--seeds", ",".join(map(str, seeds))]
     header = (
