@@ -211,6 +211,55 @@ def finetune(
 
 
 @app.command()
+def tune(
+    checkpoint: CheckpointOption = None,
+    recipe_name: RecipeOption = None,
+    trials: Annotated[
+        int | None, typer.Option("--trials", min=1, help="Trials in all, also those that are there: tune.trials.")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that run trials side by side.")] = 1,
+    storage: Annotated[
+        str,
+        typer.Option(
+            "--storage",
+            metavar="URL",
+            help="Any Optuna storage, for machines to share a study: sqlite:///..., mysql://..., postgresql://..., or "
+            "journal:PATH on a network folder. Without it: study.db in the folder of the search.",
+        ),
+    ] = "",
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", metavar="0,1,2", help="Train the winner once for each.")
+    ] = None,
+    folds: FoldsOption = None,
+    sheet: SheetOption = Path("results.csv"),
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Search the values that a recipe's `[tune.space]` names: trials are scored on validation, the winner on test.
+
+    Examples:
+
+    * `ssl-bio tune --recipe demo-tune.toml`
+    * `ssl-bio tune --recipe demo-tune.toml --trials 40 --workers 2 --resume`
+    * `ssl-bio tune --recipe bidmc-hr-tune.toml --checkpoint RUN --folds 5 --seeds 0,1,2`
+    * `ssl-bio tune --recipe demo-tune.toml --storage mysql://me@server/optuna`
+    * `ssl-bio tune --recipe har-supervised.toml --set tune.sampler=grid --set "tune.space.finetune.dropout=[0.0,0.2]"`
+    """
+    chosen = {"seed": seed, "data.folds": folds, "tune.trials": trials}
+    options = _options(
+        overrides, chosen, recipe=recipe_name, out=out, resume=resume, overwrite=overwrite, device=device, sheet=sheet
+    )
+    seed_list = _parse_seeds(seeds, seed)
+    from ssl_bio.commands import tune
+
+    tune.tune(options, checkpoint, seeds=seed_list, storage=storage, workers=workers)
+
+
+@app.command()
 def evaluate(
     checkpoint: CheckpointOption = None,
     split: Annotated[str | None, typer.Option("--split", help="train, val or test.")] = None,

@@ -19,24 +19,38 @@ class Ticker(Protocol):
     def __call__(self, done: int, figures: Mapping[str, float] | None = None) -> None: ...
 
 
+_showing = False
+_silenced = False
+
+
+@contextmanager
+def silenced(on: bool = True) -> Iterator[None]:
+    """Print no notes, tables and bars while the block runs; `on` False: print them again inside such a block."""
+    global _silenced
+    before, _silenced = _silenced, on
+    try:
+        yield
+    finally:
+        _silenced = before
+
+
 def note(text: str) -> None:
     """Print one line as it is."""
-    console.print(escape(text))
+    if not _silenced:
+        console.print(escape(text))
 
 
 def warn(text: str) -> None:
     """Print one line that asks for attention."""
-    console.print(f"[yellow]note:[/] {escape(text)}")
-
-
-_showing = False
+    if not _silenced:
+        console.print(f"[yellow]note:[/] {escape(text)}")
 
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Ticker]:
     """Show a bar with ETA and live metrics, on a terminal only; inside another bar, nothing."""
     global _showing
-    if _showing or not console.is_terminal:
+    if _showing or _silenced or not console.is_terminal:
         yield _silent
         return
     columns = (
@@ -69,6 +83,8 @@ def _silent(done: int, figures: Mapping[str, float] | None = None) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a small table, its first column left, numbers right; plain aligned text when not on a terminal."""
+    if _silenced:
+        return
     if title:  # a line of its own: rich would break it to the width of the table
         console.print(f"[bold]{escape(title)}[/]")
     if not console.is_terminal:

@@ -46,7 +46,7 @@ MAY_SEE_CONFIG = {
 }
 SEE_RECIPES = {"cli", "commands", "config", "pretexts", "tasks"}
 MOST_ENTRIES = 14
-HEAVY = ("torch", "pandas", "sklearn", "scipy", "matplotlib", "h5py", "wfdb")
+HEAVY = ("torch", "pandas", "sklearn", "scipy", "matplotlib", "h5py", "wfdb", "optuna")
 
 
 def inside(path: Path) -> str:
@@ -119,6 +119,7 @@ class TestImports:
     [
         ["--help"],
         ["pretrain", "--help"],
+        ["tune", "--help"],
         ["recipes", "list"],
         ["recipes", "show", "har.toml", "--all"],
         ["recipes", "keys"],

@@ -1,6 +1,7 @@
 """`ssl-bio finetune`: resolve, data, backbone, task, fit, evaluate, append the row, write."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -51,7 +52,22 @@ class RunResult(NamedTuple):
     dataset: PreparedDataset
 
 
-class _Prepared(NamedTuple):
+#: Told of every epoch's history row, and of which part of a cross-validation it is (a single run: 0).
+AfterEpochOfPart = Callable[[int, Mapping[str, float]], None]
+
+
+class Following(NamedTuple):
+    """What a run tells besides its folder: a row in the sheet, figures, and its epochs while it learns."""
+
+    row: bool = True
+    figures: bool = True
+    after_epoch: AfterEpochOfPart | None = None
+
+
+_WHOLE = Following()
+
+
+class Prepared(NamedTuple):
     """A finetuning whose recipe is complete and whose data has been checked."""
 
     resolved: Resolved
@@ -77,7 +93,7 @@ def finetune(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] |
     start = plans[0].runs[0].start
     if start and not checkpoint:
         note(f"starting from the newest complete pretraining run: {start.path}")
-    results = [_run_seed(options, plan, device) for plan in plans]
+    results = [run_seed(options, plan, device) for plan in plans]
     first, evaluations = results[0], [one.evaluation for one in results]
     if len(results) > 1 and len({tuple(one.metrics.values()) for one in evaluations}) == 1:
         warn(
@@ -96,23 +112,25 @@ def finetune(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] |
     return [plan.run for plan in plans]
 
 
-def _run_seed(options: RunOptions, plan: SeedPlan, device: torch.device) -> RunResult:
+def run_seed(options: RunOptions, plan: SeedPlan, device: torch.device, following: Following = _WHOLE) -> RunResult:
     """Run one seed: a single run, or all parts of a cross-validation as one result."""
     if not plan.is_cross_validation:
-        return _run_one(options, plan.runs[0], device, with_row=True)
+        return _run_one(options, plan.runs[0], device, following)
     runs = _resumed_parts(plan.run, plan.runs) if options.resume else plan.runs
     for part in runs:  # what cannot be is said before anything is replaced or trained
-        _prepare(part.resolved)
+        prepare(part.resolved)
+    of_parts = following._replace(row=False)
     if plan.run.complete_folds and not options.overwrite:  # every part is there
-        return _pooled([_run_one(options, part, device, with_row=False) for part in runs])
+        return _pooled([_run_one(options, part, device, of_parts) for part in runs])
     with plan.run.owned(kind="finetune", resume=options.resume, overwrite=options.overwrite):
         whole = runs[0].resolved.recipe
         data = whole.data.model_copy(update={"fold": -1})
         plan.run.write_text(RECIPE_FILE, to_toml(whole.model_copy(update={"data": data}), {}))
         options = options._replace(overwrite=False)
-        result = _pooled([_run_one(options, part, device, with_row=False) for part in runs])
+        result = _pooled([_run_one(options, part, device, of_parts, index=index) for index, part in enumerate(runs)])
         result = result._replace(metadata=result.metadata.model_copy(update={"run_id": plan.run.run_id}))
-        append_rows(result, sheet_path=options.sheet, run=plan.run)
+        if following.row:
+            append_rows(result, sheet_path=options.sheet, run=plan.run)
         plan.run.finish_folds(result.metadata)
     return result
 
@@ -153,7 +171,7 @@ def _resumed_parts(run: RunFolder, runs: Sequence[RunPlan]) -> list[RunPlan]:
     ]
 
 
-def _prepare(resolved: Resolved) -> _Prepared:
+def prepare(resolved: Resolved) -> Prepared:
     """Return a run whose recipe is complete. Raises for all that cannot be, before anything is written."""
     dataset = open_recipe_dataset(resolved.recipe.data)
     check_split_scheme(resolved.recipe, dataset.info)
@@ -161,14 +179,16 @@ def _prepare(resolved: Resolved) -> _Prepared:
     resolved = with_default_target(resolved, dataset.info)
     task = load_task(resolved.recipe)
     refuse(task.check(dataset))
-    return _Prepared(resolved, task, dataset)
+    return Prepared(resolved, task, dataset)
 
 
-def _run_one(options: RunOptions, plan: RunPlan, device: torch.device, *, with_row: bool) -> RunResult:
+def _run_one(
+    options: RunOptions, plan: RunPlan, device: torch.device, following: Following, *, index: int = 0
+) -> RunResult:
     start, resolved, run = plan
     if options.resume and already_complete(run, "finetune"):
         return _evaluated_again(run, device)
-    prepared = _prepare(resumed(run, resolved) if options.resume else resolved)
+    prepared = prepare(resumed(run, resolved) if options.resume else resolved)
     recipe, task, dataset = prepared.recipe, prepared.task, prepared.dataset
     if start:
         task.check_start(start.metadata, dataset.info)
@@ -179,11 +199,14 @@ def _run_one(options: RunOptions, plan: RunPlan, device: torch.device, *, with_r
     anew = _transferred(backbone, start, dataset=dataset, recipe=recipe)
     target = task.target(dataset, task.training_rows(dataset, recipe.finetune.fit_on))
     model = task.build(backbone, target, spec)
-    with run.owned(kind="finetune", resume=options.resume, overwrite=options.overwrite and with_row):
+    with run.owned(kind="finetune", resume=options.resume, overwrite=options.overwrite):
         _announce(options, prepared, start, run=run, backbone=backbone, spec=spec, anew=anew)
         run.write_text(RECIPE_FILE, to_toml(recipe, prepared.resolved.origins))
         learns_from = identity(dataset, f"{start.path} of {start.metadata.finished_at}" if start else "")
-        context = RunContext(run=run, device=device, resume=options.resume, identity=learns_from)
+        after_epoch = partial(following.after_epoch, index) if following.after_epoch else None
+        context = RunContext(
+            run=run, device=device, resume=options.resume, identity=learns_from, after_epoch=after_epoch
+        )
         result = train_task(task, model=model, target=target, dataset=dataset, spec=spec, context=context)
         model.load_state_dict(result.tensors)
         split = recipe.evaluate.split
@@ -197,14 +220,16 @@ def _run_one(options: RunOptions, plan: RunPlan, device: torch.device, *, with_r
                 "origin": str(start.path) if start else "",
                 "split": split,
                 "grid": options.grid,
+                "trials": options.trials,
                 "metrics": dict(evaluation.metrics),
             }
         )
         write_predictions(run, evaluation, split=split)
-        task.plots(run, target=target, evaluation=evaluation, spec=spec)
+        if following.figures:
+            task.plots(run, target=target, evaluation=evaluation, spec=spec)
         done = RunResult(recipe, task, target, evaluation, metadata, n_parameters(model), dataset)
         # The row first: a crash between the two leaves a run to finish, whose row is then there only once.
-        if with_row:
+        if following.row:
             append_rows(done, sheet_path=options.sheet, run=run)
         run.finish(result.tensors, metadata)
     return done
@@ -221,7 +246,7 @@ def _transferred(
 
 def _announce(
     options: RunOptions,
-    prepared: _Prepared,
+    prepared: Prepared,
     start: Start | None,
     *,
     run: RunFolder,

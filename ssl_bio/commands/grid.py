@@ -1,42 +1,32 @@
-"""All combinations of some recipe keys, each a finetuning with its own folder, ended by one table."""
+"""All combinations of some recipe keys, each a finetuning with its own folder, ended by one table.
+
+They are the trials of a study that is kept in memory, one combination after the other.
+"""
 
 import difflib
 import re
-import traceback
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+import optuna
 
+from ssl_bio.commands import search
 from ssl_bio.commands.finetune import finetune
 from ssl_bio.commands.plan import RUNS, RunOptions, choice_name, plan_seeds, value_text
 from ssl_bio.config import flatten, with_value
 from ssl_bio.config.load import parse_values
 from ssl_bio.config.recipe import known_keys
-from ssl_bio.console import error_console, note, warn
+from ssl_bio.config.tune import OTHER_QUESTIONS, Choices
+from ssl_bio.console import note, warn
 from ssl_bio.errors import CheckpointError, RecipeError, SslBioError
 from ssl_bio.metrics import lower_is_better, metrics
 from ssl_bio.results import tables
-from ssl_bio.results.evaluation import Table
 from ssl_bio.runs.files import read_json
 from ssl_bio.runs.folder import GRID_FOLDER, METRICS_FILE, RunFolder
 from ssl_bio.tasks.base import load_task
 
 _MOST_METRICS = 3
-_OTHER_QUESTIONS = (
-    "name",
-    "task_name",
-    "data.dataset",
-    "data.target",
-    "data.root",
-    "data.split_scheme",
-    "data.fold",
-    "data.window",
-    "data.stride",
-    "finetune.task",
-    "evaluate.",
-)
 
 
 class Combination(NamedTuple):
@@ -70,19 +60,7 @@ def grid(
     for one in everything:
         for run in one.runs:
             run.check(kind="finetune", resume=options.resume, overwrite=options.overwrite)
-    failed: dict[int, str] = {}
-    for index, one in enumerate(everything):
-        chosen = ", ".join(f"{path}={value_text(value)}" for path, value in one.choice.items())
-        note(f"[{index + 1}/{len(everything)}] {chosen}")
-        try:
-            finetune(one.options, checkpoint, seeds)
-        except SslBioError as error:
-            failed[index] = str(error)
-        except Exception as error:  # a bug in one combination does not take the others' results away
-            error_console.print(traceback.format_exc(), markup=False)
-            failed[index] = f"{type(error).__name__}: {error}"
-        if index in failed:
-            warn(f"failed: {failed[index]}")
+    failed = _run(everything, checkpoint, seeds=seeds, by=by)
     _show(everything, failed, by)
     if failed:
         raise SslBioError(
@@ -90,6 +68,40 @@ def grid(
             "mended, the same command with --resume runs what is missing"
         )
     return everything
+
+
+def _run(
+    everything: Sequence[Combination], checkpoint: str | None, *, seeds: Sequence[int] | None, by: str
+) -> dict[int, str]:
+    """Finetune all combinations; return why some failed, by their index."""
+    metric = by or everything[0].leading_metrics[0]
+    study = optuna.create_study(direction="minimize" if lower_is_better(metric) else "maximize")
+    study.sampler = search.CombinationSampler([one.choice for one in everything])
+    axes = {path: _options(everything, path) for path in everything[0].choice}
+
+    def objective(trial: optuna.Trial, values: Mapping[str, Any]) -> float:
+        one = everything[trial.number]
+        chosen = ", ".join(f"{path}={value_text(value)}" for path, value in values.items())
+        note(f"[{trial.number + 1}/{len(everything)}] {chosen}")
+        finetune(one.options, checkpoint, seeds)
+        found = [values[metric] for run in _metrics(one.runs) if metric in (values := run["metrics"])]
+        if not found:
+            raise optuna.TrialPruned  # it ran, but nothing of it can be told to the study
+        return float(np.mean(found))
+
+    failed = {}
+    for index in range(len(everything)):
+        trial = study.ask()
+        search.attempt(study, trial, search.suggest(trial, axes), objective)
+        why = search.reason_of(search.trial_of(study, index))
+        if why:
+            failed[index] = why
+            warn(f"failed: {why}")
+    return failed
+
+
+def _options(everything: Sequence[Combination], path: str) -> Choices:
+    return Choices(tuple({value_text(one.choice[path]): one.choice[path] for one in everything}.values()))
 
 
 def combinations(axes: Sequence[str]) -> list[dict[str, Any]]:
@@ -109,12 +121,12 @@ def combinations(axes: Sequence[str]) -> list[dict[str, Any]]:
             near = difflib.get_close_matches(path, known, n=1)
             hint = f"did you mean {near[0]}?" if near else "`ssl-bio recipes keys` lists all"
             raise RecipeError(f"--grid {axis}: unknown key {path} ({hint})")
-        if path.startswith(_OTHER_QUESTIONS):
+        if path.startswith(OTHER_QUESTIONS):
             raise RecipeError(f"--grid {axis}: another {path} asks another question, and metrics do not compare")
         if path in values or len({value_text(value) for value in found}) < len(found):
             raise RecipeError(f"--grid {axis}: each key and each value once")
         values[path] = found
-    choices = [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
+    choices = search.combinations_of({path: Choices(tuple(found)) for path, found in values.items()})
     if len({choice_name(choice) for choice in choices}) < len(choices):
         raise RecipeError(f"--grid {' '.join(axes)}: two combinations would share a folder: name the values apart")
     return choices
@@ -151,17 +163,14 @@ def _show(everything: Sequence[Combination], failed: Mapping[int, str], by: str)
         if column not in names:
             warn(f"not all of these runs have {column}: sorted by {names[0]}")
             column = names[0]
-        sign = 1 if lower_is_better(column) else -1
         names = [column, *(name for name in names if name != column)][:_MOST_METRICS]
-        means = {index: float(np.mean([one["metrics"][column] for one in runs])) for index, runs in results.items()}
-        rows = [
-            [choice_name(everything[index].choice)]
-            + [tables.mean_std(name, np.array([one["metrics"][name] for one in results[index]])) for name in names]
-            for index in sorted(means, key=lambda index: sign * means[index])
-        ]
         split = str(next(iter(results.values()))[0].get("split", ""))
         title = f"{len(everything)} combinations, the best {column} on {split} first"
-        tables.show([Table(title, ["run", *names], rows)])
+        entries = [
+            tables.Ranked([choice_name(everything[index].choice)], [run["metrics"] for run in runs])
+            for index, runs in results.items()
+        ]
+        tables.show([tables.ranked_table(entries, title=title, names=names, head=["run"])])
         note(f"runs in {everything[0].runs[0].path.parent}")
         if split.startswith("test"):
             warn(

@@ -31,11 +31,15 @@ _NOT_IN_FOLDER_NAMES = (
     "finetune.noise.root",
     "evaluate.",
     "reference.",
+    "tune.",
 )
 
 
 class RunOptions(NamedTuple):
-    """What the command line asks for, the same on every command."""
+    """What the command line asks for, the same on every command.
+
+    `chosen`: the values that a search chose for one trial, over all others.
+    """
 
     overrides: ConfigLayer
     recipe: str | None = None
@@ -44,7 +48,9 @@ class RunOptions(NamedTuple):
     overwrite: bool = False
     device: str = "auto"
     sheet: Path = DEFAULT_SHEET
-    grid: int = 0  # combinations that are tried beside one another
+    grid: int = 0  # combinations or trials that are tried beside one another
+    trials: int = 0  # of a search whose best values these are
+    chosen: ConfigLayer = ConfigLayer({}, "")
 
 
 class Start(NamedTuple):
@@ -63,10 +69,12 @@ class RunPlan(NamedTuple):
 
 
 class SeedPlan(NamedTuple):
-    """One seed: its run folder and its runs, one or one for each part of a cross-validation."""
+    """One seed: its run folder, its runs, one or one for each part of a cross-validation, and the recipe with its
+    search."""
 
     run: RunFolder
     runs: list[RunPlan]
+    resolved: Resolved
 
     @property
     def is_cross_validation(self) -> bool:
@@ -101,8 +109,8 @@ def plan_seeds(options: RunOptions, checkpoint: str | None, seeds: Sequence[int]
             again = again.with_recipe(seed=part.recipe.seed, data=data)
             single = part.recipe.data.folds == 0 or resolved.recipe.data.fold >= 0
             run = home if single else RunFolder(fold_folder(home.path, part.recipe))
-            runs.append(RunPlan(start, again, run))
-        plans.append(SeedPlan(home, runs))
+            runs.append(RunPlan(start, again.without_search(), run))
+        plans.append(SeedPlan(home, runs, resolved))
     return plans
 
 
@@ -119,7 +127,7 @@ class _Starts:
     def __init__(self, options: RunOptions, written: ConfigLayer | None, checkpoint: str | None) -> None:
         self.options, self.written, self.checkpoint = options, written, checkpoint
         self.known: dict[str, Start | None] = {}
-        self.own = resolve([written, options.overrides]) if written else None
+        self.own = resolve([written, options.overrides, *_chosen(options)]) if written else None
 
     def first(self, seed: int | None) -> Start | None:
         """Return the one that the first part starts from."""
@@ -173,7 +181,7 @@ def _resolve_run(
 ) -> tuple[Start | None, Resolved]:
     above = [layer for layer in (written, options.overrides) if layer]
     below = [from_checkpoint(start.metadata.recipe, above)] if start else []
-    resolved = resolve([*below, *above])
+    resolved = resolve([*below, *above, *_chosen(options)])
     check_unused(resolved)
     check_task(resolved.recipe)
     if not resolved.recipe.finetune.pretrained:
@@ -181,6 +189,10 @@ def _resolve_run(
     if start:
         check_architecture(start.metadata.recipe, resolved)
     return start, resolved
+
+
+def _chosen(options: RunOptions) -> list[ConfigLayer]:
+    return [options.chosen] if options.chosen.values else []
 
 
 def parts_of(resolved: Resolved) -> list[Resolved]:

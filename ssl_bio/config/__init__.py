@@ -7,6 +7,7 @@ from ssl_bio.config.pretexts import PretextConfig
 from ssl_bio.config.recipe import Recipe, flatten
 from ssl_bio.config.resolve import Resolved, resolve
 from ssl_bio.config.tasks import EvaluateConfig, TaskConfig, WindowTaskConfig
+from ssl_bio.config.tune import TuneConfig
 
 __all__ = [
     "COMMAND_LINE",
@@ -21,6 +22,7 @@ __all__ = [
     "Resolved",
     "SyntheticConfig",
     "TaskConfig",
+    "TuneConfig",
     "WindowTaskConfig",
     "flatten",
     "load_recipe",

@@ -100,7 +100,7 @@ def type_text(annotation: Any) -> str:
     if origin is not None:
         inner = ", ".join(type_text(part) for part in get_args(annotation))
         return f"{origin.__name__} of {inner}"
-    names = {"str": "text", "int": "whole number", "float": "number", "bool": "true | false"}
+    names = {"str": "text", "int": "whole number", "float": "number", "bool": "true | false", "Any": "anything"}
     return names.get(getattr(annotation, "__name__", ""), str(annotation))
 
 

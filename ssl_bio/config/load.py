@@ -142,7 +142,8 @@ def parse_values(text: str) -> list[Any]:
 def to_toml(recipe: Recipe, origins: Mapping[str, str]) -> str:
     """Return the recipe as TOML, each value that is no default followed by a comment that says where it came from."""
     document = tomlkit.document()
-    _write_table(document, recipe.model_dump(mode="json"), prefix="", origins=origins)
+    nothing_searched = {"tune"} if recipe.tune == Recipe().tune else None
+    _write_table(document, recipe.model_dump(mode="json", exclude=nothing_searched), prefix="", origins=origins)
     return tomlkit.dumps(document)
 
 

@@ -1,10 +1,10 @@
 """A complete recipe, composed of the sections that its kinds ask for."""
 
 import difflib
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
-from pydantic import Field, SerializeAsAny, ValidationError
+from pydantic import Field, SerializeAsAny, TypeAdapter, ValidationError
 
 from ssl_bio.config.data import DataConfig, ReferenceConfig
 from ssl_bio.config.kinds import BACKBONES, PRETEXTS, TASKS
@@ -13,6 +13,7 @@ from ssl_bio.config.pretexts import PretextConfig, TimeMAEPretextConfig
 from ssl_bio.config.registry import KindRegistry
 from ssl_bio.config.section import Section, Seed, key
 from ssl_bio.config.tasks import ClassificationConfig, EvaluateConfig, TaskConfig
+from ssl_bio.config.tune import NOT_SEARCHED, OTHER_QUESTIONS, Axis, Range, TuneConfig
 from ssl_bio.errors import RecipeError
 
 Values = Mapping[str, Any]
@@ -36,6 +37,7 @@ class Recipe(RecipeHead):
     finetune: SerializeAsAny[TaskConfig] = ClassificationConfig()
     evaluate: SerializeAsAny[EvaluateConfig] = EvaluateConfig()
     reference: ReferenceConfig = ReferenceConfig()
+    tune: TuneConfig = TuneConfig()
 
 
 #: Sections whose class depends on a key of theirs.
@@ -83,6 +85,7 @@ def _known_classes(values: Values) -> tuple[dict[str, type[Section]], list[tuple
     task = found.get("finetune")
     found["evaluate"] = task.Evaluate if task is not None and issubclass(task, TaskConfig) else EvaluateConfig
     found["reference"] = ReferenceConfig
+    found["tune"] = TuneConfig
     return found, problems
 
 
@@ -110,6 +113,9 @@ def compose(values: Values, *, source: str, origins: Mapping[str, str] | None = 
         RecipeHead.model_validate(head)
     except ValidationError as error:
         problems += [_explain(dict(detail), Recipe, prefix="", values=values) for detail in error.errors()]
+    tune = sections.get("tune")
+    if isinstance(tune, TuneConfig):
+        problems += _space_problems(tune, values)
     if problems:
         where = origins or {}
         lines = dict.fromkeys((_origin(path, where, source), text) for path, text in problems)
@@ -167,6 +173,88 @@ def _suggestion(location: list[str], section: type[Section], values: Values) -> 
         return f" (did you mean {parent}{'.' if parent else ''}{near[0]}?)"
     elsewhere = [path for path in keys_of(values) if path.rpartition(".")[2] == name]
     return f" (did you mean {elsewhere[0]}?)" if elsewhere else f" (valid here: {', '.join(sorted(siblings))})"
+
+
+def _space_problems(tune: TuneConfig, values: Values) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the keys that a search varies and the values that it gives them."""
+    axes = tune.axes()
+    infos = searchable_keys(values, axes)
+    for path, axis in axes.items():
+        place = f"tune.space.{path}"
+        why = next((why for start, why in NOT_SEARCHED.items() if path.startswith(start)), "")
+        if path.startswith(OTHER_QUESTIONS):
+            yield place, f"{place}: another {path} asks another question, and metrics do not compare"
+        elif why:
+            yield place, f"{place}: {why}"
+        elif path not in infos:
+            yield place, f"{place}: unknown key {path}{_nearest(path, infos, values)}"
+        else:
+            wrong = _values_problem(infos[path], axis, kinds=_kinds_of(path))
+            if wrong:
+                yield place, f"{place}: {wrong}"
+
+
+def searchable_keys(values: Values, axes: Mapping[str, Axis]) -> "dict[str, KeyInfo]":
+    """Return the keys of a recipe of these kinds, and of all kinds of a section whose kind is searched as well."""
+    found = dict(keys_of(values))
+    for section, registry in UNIONS.items():
+        if f"{section}.{registry.discriminator}" in axes:
+            for kind in registry.names():
+                for info in fields_of(registry.config(kind)):
+                    found.setdefault(f"{section}.{info.path}", info)
+    return found
+
+
+def _nearest(path: str, infos: "Mapping[str, KeyInfo]", values: Values) -> str:
+    location, classes = path.split("."), _known_classes(values)[0]
+    if location[0] in classes and len(location) > 1:
+        return _suggestion(location, classes[location[0]], values)
+    near = difflib.get_close_matches(path, infos, n=1)
+    return f" (did you mean {near[0]}?)" if near else " (`ssl-bio recipes keys` lists all)"
+
+
+def _kinds_of(path: str) -> list[str]:
+    """Return the kinds that the key of a section's kind takes; none for other keys."""
+    section, _, name = path.partition(".")
+    registry = UNIONS.get(section)
+    return list(registry.names()) if registry and name == registry.discriminator else []
+
+
+def _values_problem(info: "KeyInfo", axis: Axis, *, kinds: Sequence[str]) -> str:
+    if isinstance(axis, Range):
+        kind = number_type(info)
+        if kind is None:
+            return "it takes no numbers: give a list of values"
+        if kind is int and not all(isinstance(value, int) for value in (axis.low, axis.high, axis.step)):
+            return "it takes whole numbers: low, high and step must be whole"
+        tried: tuple[Any, ...] = (axis.low, axis.high)
+    else:
+        tried = axis.options
+        shown = [repr(value) for value in tried]
+        twice = next((text for text in shown if shown.count(text) > 1), "")
+        if twice:
+            return f"each value once, and {twice} stands there twice"
+        if kinds:
+            unknown = [value for value in axis.options if value not in kinds]
+            return f"it must be one of {', '.join(kinds)}, not {unknown[0]!r}" if unknown else ""
+    return next((f"it cannot be {value!r}" for value in tried if not takes(info, value)), "")
+
+
+def number_type(info: "KeyInfo") -> type[int] | type[float] | None:
+    """Return whether a key takes whole numbers or any, or None when it takes other values than numbers."""
+    kind = info.annotation
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return kind if kind in (int, float) else None
+
+
+def takes(info: "KeyInfo", value: object) -> bool:
+    """Return whether a key can have a value."""
+    try:
+        TypeAdapter(info.annotation).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return True
 
 
 class KeyInfo(NamedTuple):

@@ -6,12 +6,9 @@ The result is a complete, frozen recipe and the origin of every value that is no
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
-
 from ssl_bio.config.load import COMMAND_LINE, ConfigLayer, put
 from ssl_bio.config.recipe import (
     UNIONS,
-    KeyInfo,
     Recipe,
     chosen_values,
     compose,
@@ -19,8 +16,12 @@ from ssl_bio.config.recipe import (
     flatten,
     keys_of,
     kind_of,
+    number_type,
+    searchable_keys,
     section_classes,
+    takes,
 )
+from ssl_bio.config.tune import Axis, Range, TuneConfig
 from ssl_bio.errors import CheckpointError, RecipeError
 
 CHECKPOINT = "checkpoint"
@@ -34,6 +35,7 @@ NEW_WINS_ON_RESUME = (
     "finetune.patience",
     "evaluate.",
     "reference.",
+    "tune.",
     "data.root",
     "finetune.noise.root",
     "model_name",
@@ -52,6 +54,11 @@ class Resolved(NamedTuple):
     def with_recipe(self, **changes: object) -> "Resolved":
         """Return the same with other values of top-level fields."""
         return Resolved(self.recipe.model_copy(update=changes), self.origins)
+
+    def without_search(self) -> "Resolved":
+        """Return the same without `[tune]`, which is about a search and not about one run."""
+        origins = {path: origin for path, origin in self.origins.items() if not path.startswith("tune.")}
+        return Resolved(self.recipe.model_copy(update={"tune": TuneConfig()}), origins)
 
 
 def resolve(layers: Sequence[ConfigLayer]) -> Resolved:
@@ -102,29 +109,21 @@ def _without_keys_of_other_kinds(
         fields = {info.path: info for info in fields_of(new[section]) if info.path in shared}
         chosen: dict[str, Any] = {}
         for path, value in flatten(table).items():
-            if f"{section}.{path}" in written or (path in fields and _takes(fields[path], value)):
+            if f"{section}.{path}" in written or (path in fields and takes(fields[path], value)):
                 put(chosen, path, value)
         result[section] = chosen
     return result
 
 
-def _takes(info: KeyInfo, value: object) -> bool:
-    """Return whether a key can have a value."""
-    try:
-        TypeAdapter(info.annotation).validate_python(value, strict=True)
-    except ValidationError:
-        return False
-    return True
-
-
 def from_checkpoint(stored: Mapping[str, Any], above: Sequence[ConfigLayer] = ()) -> ConfigLayer:
-    """Return a checkpoint's recipe as a layer under others.
+    """Return a checkpoint's recipe as a layer under others; a search that it was part of does not carry over.
 
     Where those name another dataset, what it says of its own (channels, windows, target, splits) does not carry over;
     the scaling of its input does. Where they ask for a cross-validation, which part the checkpoint is of does not; and
     where a recipe says how to finetune, what the checkpoint's recipe said of that does not either.
     """
     values = chosen_values(compose(stored, source=CHECKPOINT))
+    values.pop("tune", None)
     if any("finetune" in layer.values for layer in above if layer.source != COMMAND_LINE):
         values = {name: value for name, value in values.items() if name not in _OF_FINETUNING}
     data = values.get("data", {})
@@ -155,6 +154,23 @@ def mine_kinds(recipe: Recipe) -> dict[str, Any]:
     return {
         section: {registry.discriminator: getattr(getattr(recipe, section), registry.discriminator)}
         for section, registry in UNIONS.items()
+    }
+
+
+def search_axes(recipe: Recipe) -> dict[str, Axis]:
+    """Return the axes of a recipe's search: whole numbers for the keys that take nothing else.
+
+    Raises RecipeError when there is none.
+    """
+    axes = recipe.tune.axes()
+    if not axes:
+        raise RecipeError(
+            "[tune.space] is empty: name the keys to vary, as in finetune.lr = { low = 1e-4, high = 1e-2, log = true }"
+        )
+    infos = searchable_keys(mine_kinds(recipe), axes)
+    return {
+        path: axis._replace(integer=number_type(infos[path]) is int) if isinstance(axis, Range) else axis
+        for path, axis in axes.items()
     }
 
 

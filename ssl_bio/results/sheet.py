@@ -39,7 +39,7 @@ PROVENANCE_COLUMNS = (
     "seed",
     "split",
     "selected_on",
-    "grid",  # of so many combinations this is one: the best of them was chosen on `split`
+    "grid",  # of so many combinations this is one, to choose from on `split`; of `tune`: the trials it was chosen from
     "split_scheme",
     "fit_on",
     "label_fraction",

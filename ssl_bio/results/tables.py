@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ def sheet_rows(
             "task_name": "_".join(part for part in (task_name, group.name) if part),
             **_metric_columns(group),
             "selected_on": metadata.selected_on,
-            "grid": metadata.grid or None,
+            "grid": metadata.grid or metadata.trials or None,
             "epochs": metadata.epochs,
             "best_epoch": metadata.best_epoch,
             "n_train": metadata.n_train,
@@ -123,6 +124,46 @@ def runs_table(folder: Path, *, like: CheckpointMetadata, leading: Sequence[str]
         for mode, values in ordered
     ]
     return [Table(title, ["finetuned by", "runs", *names], rows)]
+
+
+class Ranked(NamedTuple):
+    """One of several things that were tried: what tells it apart, its metrics once a seed, and what else is said."""
+
+    cells: Sequence[str]
+    metrics: Sequence[Mapping[str, float]]
+    remarks: Sequence[str] = ()
+
+
+def ranked_table(
+    entries: Sequence[Ranked],
+    *,
+    title: str,
+    names: Sequence[str],
+    head: Sequence[str],
+    remarks: Sequence[str] = (),
+    most: int | None = None,
+) -> Table:
+    """Return a row for each entry (the `most` best ones), the best by the first of the metrics `names` first.
+
+    `head` and `remarks`: the columns before and after those of the metrics. An entry without metrics stands last.
+    """
+    sign = 1 if lower_is_better(names[0]) else -1
+
+    def rank(entry: Ranked) -> float:
+        return sign * float(np.mean([one[names[0]] for one in entry.metrics])) if entry.metrics else np.inf
+
+    rows = [
+        [
+            *entry.cells,
+            *(
+                mean_std(name, np.array([one[name] for one in entry.metrics])) if entry.metrics else ""
+                for name in names
+            ),
+            *entry.remarks,
+        ]
+        for entry in sorted(entries, key=rank)[:most]
+    ]
+    return Table(title, [*head, *names, *remarks], rows)
 
 
 def _question(target: object) -> object:

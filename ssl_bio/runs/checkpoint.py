@@ -39,7 +39,8 @@ class CheckpointMetadata(BaseModel):
     selected_on: str = "last"
     n_train: int = 0
     seconds: float = 0.0
-    grid: int = 0  # how many combinations it was one of
+    grid: int = 0  # how many combinations or trials it was one of
+    trials: int = 0  # of a search on validation whose best values it was trained with
     folds: int = 0  # how many parts a cross-validation has, whose metrics are those of all parts together
     origin: str = ""  # the pretraining run that a finetuned one started from
     versions: dict[str, str] = {}

@@ -21,7 +21,11 @@ def train_task(
     spec: InputSpec,
     context: RunContext,
 ) -> FitResult:
-    """Train a task's model as its recipe says, or solve for its head, and return the weights of the chosen epoch."""
+    """Train a task's model as its recipe says, or solve for its head, and return the weights of the chosen epoch.
+
+    Where somebody is told of every epoch, "val" is evaluated after each, also by a recipe that chooses none by it; what
+    is learnt is the same.
+    """
     config, started = task.config, time.perf_counter()
     rows = task.training_rows(dataset, config.fit_on)
     with task.training_scope(model):
@@ -30,9 +34,13 @@ def train_task(
             task.solve(model, target, loader)
             seconds = time.perf_counter() - started
             return FitResult(dict(model.state_dict()), 0, 0, {}, seconds, n_train=len(rows))
-        validate = None
-        if config.selected_on != "last":
-            validate = _validation(task, model=model, target=target, dataset=dataset, spec=spec, device=context.device)
+        validate, split = None, config.selected_on
+        if split == "last" and context.after_epoch:
+            split = "val"
+        if split != "last":
+            validate = _validation(
+                task, split, model=model, target=target, dataset=dataset, spec=spec, device=context.device
+            )
         result = fit(
             task.objective(model, target),
             loader=loader,
@@ -45,6 +53,7 @@ def train_task(
 
 def _validation(
     task: AnyTask,
+    split: str,
     *,
     model: nn.Module,
     target: TargetSpec,
@@ -52,7 +61,6 @@ def _validation(
     spec: InputSpec,
     device: torch.device,
 ) -> Validate:
-    split = task.config.selected_on
     rows = task.validation_rows(dataset, split)
 
     def validate(history: History) -> dict[str, float]:

@@ -23,6 +23,8 @@ from ssl_bio.training.objective import Objective, TensorBatch
 History = Sequence[Mapping[str, float]]
 #: The history of the epochs before -> more metrics of the epoch that just ended.
 Validate = Callable[[History], dict[str, float]]
+#: Told of the history row of every epoch, those of a resumed run's past included; what it raises stops the training.
+AfterEpoch = Callable[[Mapping[str, float]], None]
 
 
 _LONGEST_TITLE = 28  # characters, beside which a bar and live losses fit into 80 columns
@@ -62,12 +64,13 @@ class FitResult(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """Where a run trains, and whether it goes on with what it finds there."""
+    """Where a run trains, whether it goes on with what it finds there, and who is told of every epoch."""
 
     run: RunFolder
     device: torch.device
     resume: bool
     identity: str  # of data and starting weights
+    after_epoch: AfterEpoch | None = None
 
 
 @dataclass
@@ -123,6 +126,8 @@ def fit(
         objective=objective, loader=loader, settings=settings, optimizer=optimizer, average=average, context=context
     )
     state = _restore(loop) if context.resume else _State()
+    for past in state.history:
+        _tell(context, past)
     with progress(_title(run.path.name), settings.epochs * len(loader)) as tick:
         while state.epoch < settings.epochs and not _stale(state, settings):
             started = time.perf_counter()
@@ -138,6 +143,7 @@ def fit(
             state.history.append({"epoch": state.epoch, **row, "seconds": state.seconds})
             run.write_history(state.history)
             _save(loop, state)
+            _tell(context, state.history[-1])
     if state.epoch and not state.best:
         raise TrainingError(
             f"no epoch has a {settings.monitor}, so none can be chosen: validation lacks a class or a label that it "
@@ -145,6 +151,11 @@ def fit(
         )
     metrics = dict(state.history[state.best_epoch - 1]) if state.best_epoch else {}
     return FitResult(state.best, state.epoch, state.best_epoch, metrics, state.seconds)
+
+
+def _tell(context: RunContext, row: Mapping[str, float]) -> None:
+    if context.after_epoch:
+        context.after_epoch(row)
 
 
 def _train_epoch(loop: _Loop, epoch: int, tick: Ticker) -> dict[str, float]:

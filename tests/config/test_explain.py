@@ -74,7 +74,7 @@ class TestKeys:
         assert len(tables) < len(schema_rows())
 
     def test_a_section_that_there_is_not(self) -> None:
-        with pytest.raises(RecipeError, match="no section 'modle'; there are data, reference, model"):
+        with pytest.raises(RecipeError, match="no section 'modle'; there are data, reference, tune, model"):
             schema_rows("modle")
 
     def test_types_as_people_write_them(self) -> None:

@@ -1,6 +1,6 @@
 """The loop: a resumed run is bit-exact, the best epoch is kept, a lost loss stops the run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,3 +210,21 @@ def test_rates_follow_the_schedule() -> None:
     rates = RunFolder(Path("a")).read_history()["lr_head"]
     assert rates[0] == pytest.approx(1e-3)
     assert rates == sorted(rates, reverse=True)
+
+
+def test_every_epoch_is_told_also_those_before_an_interruption() -> None:
+    told: list[int] = []
+
+    def after_epoch(row: Mapping[str, float]) -> None:
+        told.append(int(row["epoch"]))
+        if told == [1, 2]:
+            raise Stopped
+
+    def run(*, resume: bool) -> FitResult:
+        where = replace(context("run", resume=resume), after_epoch=after_epoch)
+        return fit(classify(), loader=batches(), settings=SETTINGS, context=where)
+
+    with pytest.raises(Stopped):
+        run(resume=False)
+    assert run(resume=True).epochs == 4
+    assert told == [1, 2, 1, 2, 3, 4]
