@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ssl_bio.config import COMMAND_LINE, ConfigLayer, Recipe, Resolved, flatten, load_recipe, resolve, with_value
 from ssl_bio.config.resolve import check_architecture, check_task, check_unused, from_checkpoint
 from ssl_bio.errors import CheckpointError
+from ssl_bio.results.search import short_keys
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_metadata
 from ssl_bio.runs.folder import RUNS as RUNS  # who plans runs needs to know where they go, too
 from ssl_bio.runs.folder import RunFolder, newest_run, pretraining_run
@@ -246,8 +247,7 @@ def _chosen_name(overrides: ConfigLayer, *, without: str) -> str:
 
 def choice_name(choice: Mapping[str, Any]) -> str:
     """Return a folder's name from chosen values: keys without their section where that tells them apart."""
-    last = [path.rpartition(".")[2] for path in choice]
-    names = [name if last.count(name) == 1 else path for path, name in zip(choice, last, strict=True)]
+    names = short_keys(list(choice))
     text = ",".join(f"{name}={value_text(value)}" for name, value in zip(names, choice.values(), strict=True))
     name = re.sub(r"[^A-Za-z0-9.,=+_-]+", "-", text)
     if len(name) <= _LONGEST_NAME:
