@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ssl_bio.commands.finetune import RunResult, write_predictions
-from ssl_bio.commands.plan import RUNS, RunOptions
+from ssl_bio.commands.plan import RunOptions
 from ssl_bio.commands.report import append_rows, say_left_out, show_runs
 from ssl_bio.commands.steps import refuse
 from ssl_bio.config import Recipe, flatten, resolve
@@ -22,7 +22,7 @@ from ssl_bio.errors import CheckpointError, DataError, RecipeError, SslBioError
 from ssl_bio.results import sheet, tables
 from ssl_bio.results.evaluation import Evaluation
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_metadata
-from ssl_bio.runs.folder import RunFolder, newest_run
+from ssl_bio.runs.folder import RUNS, RunFolder, newest_run
 from ssl_bio.runs.transfer import n_parameters
 from ssl_bio.tasks.base import evenly_spaced
 from ssl_bio.tasks.datasets import open_recipe_dataset, read_options

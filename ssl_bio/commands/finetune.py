@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ssl_bio.commands.plan import RUNS, RunOptions, RunPlan, SeedPlan, Start, asks_for_full, plan_seeds
+from ssl_bio.commands.plan import RunOptions, RunPlan, SeedPlan, Start, asks_for_full, plan_seeds
 from ssl_bio.commands.report import append_rows, published, say_left_out, show_runs
 from ssl_bio.commands.steps import (
     already_complete,
@@ -25,11 +25,11 @@ from ssl_bio.console import note, warn
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.errors import CheckpointError
 from ssl_bio.models.base import Backbone, SignalNetwork
-from ssl_bio.pretexts.base import other_splits_note
+from ssl_bio.pretexts.sources import seen_test_people
 from ssl_bio.results import sheet, tables
 from ssl_bio.results.evaluation import Evaluation
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_checkpoint, now
-from ssl_bio.runs.folder import RECIPE_FILE, RunFolder
+from ssl_bio.runs.folder import RECIPE_FILE, RUNS, RunFolder
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.runs.transfer import n_parameters, transfer
 from ssl_bio.tasks.base import AnyTask, load_task
@@ -267,7 +267,9 @@ def _announce(
     say_padding(backbone)
     say_left_out(prepared.task, prepared.dataset)
     if start:
-        for line in other_splits_note("the pretrained backbone", start.metadata, recipe):
+        for line in seen_test_people(
+            "the pretrained backbone", start.metadata, recipe=recipe, dataset=prepared.dataset
+        ):
             warn(line)
 
 

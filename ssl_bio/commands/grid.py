@@ -13,7 +13,7 @@ import optuna
 
 from ssl_bio.commands import search
 from ssl_bio.commands.finetune import finetune
-from ssl_bio.commands.plan import RUNS, RunOptions, choice_name, plan_seeds, value_text
+from ssl_bio.commands.plan import RunOptions, choice_name, plan_seeds, value_text
 from ssl_bio.config import flatten, with_value
 from ssl_bio.config.load import parse_values
 from ssl_bio.config.recipe import known_keys
@@ -23,7 +23,7 @@ from ssl_bio.errors import CheckpointError, RecipeError, SslBioError
 from ssl_bio.metrics import lower_is_better, metrics
 from ssl_bio.results import tables
 from ssl_bio.runs.files import read_json
-from ssl_bio.runs.folder import GRID_FOLDER, METRICS_FILE, RunFolder
+from ssl_bio.runs.folder import GRID_FOLDER, METRICS_FILE, RUNS, RunFolder
 from ssl_bio.tasks.base import load_task
 
 _MOST_METRICS = 3

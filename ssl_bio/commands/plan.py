@@ -12,8 +12,7 @@ from ssl_bio.config.resolve import check_architecture, check_task, check_unused,
 from ssl_bio.errors import CheckpointError
 from ssl_bio.results.search import short_keys
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_metadata
-from ssl_bio.runs.folder import RUNS as RUNS  # who plans runs needs to know where they go, too
-from ssl_bio.runs.folder import RunFolder, newest_run, pretraining_run
+from ssl_bio.runs.folder import RUNS, RunFolder, newest_run, pretraining_run
 
 DEFAULT_SHEET = Path("results.csv")
 _LONGEST_NAME = 100

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ from ssl_bio.training.fit import FitResult, History, RunContext, Validate, fit
 from ssl_bio.training.objective import Objective
 
 DEFAULT_RECIPE = "demo.toml"
+_OF_ONE_RUN = ("lr_", "seconds", "epoch")
 
 
 def pretrain(options: RunOptions, seeds: Sequence[int] | None = None) -> list[RunFolder]:
@@ -51,26 +53,42 @@ def pretrain(options: RunOptions, seeds: Sequence[int] | None = None) -> list[Ru
     for one in several:
         home = pretrain_folder(options, one.recipe, several=bool(seeds))
         plans += [(part, RunFolder(fold_folder(home, part.recipe))) for part in parts_of(one)]
-    for _, run in plans:
+    for part, run in plans:
         run.check(kind="pretrain", resume=options.resume, overwrite=options.overwrite)
+        if len(plans) > 1 and not options.resume:
+            _prepare(part)  # what cannot be is said before any of them is trained
     runs = [_pretrain_one(options, part, run) for part, run in plans]
     if len(runs) > 1:
         _show_all(runs)
     return runs
 
 
-def _pretrain_one(options: RunOptions, resolved: Resolved, run: RunFolder) -> RunFolder:
-    device = runtime.pick_device(options.device)
-    if options.resume and already_complete(run, "pretrain"):
-        return run
-    resolved = resumed(run, resolved) if options.resume else resolved
+class _Prepared(NamedTuple):
+    """A pretraining whose recipe is complete and whose data has been checked."""
+
+    resolved: Resolved
+    pretext: AnyPretext
+    dataset: PreparedDataset
+
+
+def _prepare(resolved: Resolved) -> _Prepared:
+    """Return a run whose recipe is complete. Raises for all that cannot be, before anything is written."""
     check_pretext(resolved.recipe)
     dataset = open_recipe_dataset(resolved.recipe.data)
     check_split_scheme(resolved.recipe, dataset.info)
     if load_pretext(resolved.recipe).probes():
         resolved = with_default_target(resolved, dataset.info)
-    recipe, pretext = resolved.recipe, load_pretext(resolved.recipe)
+    pretext = load_pretext(resolved.recipe)
     refuse(pretext.check(dataset))
+    return _Prepared(resolved, pretext, dataset)
+
+
+def _pretrain_one(options: RunOptions, resolved: Resolved, run: RunFolder) -> RunFolder:
+    device = runtime.pick_device(options.device)
+    if options.resume and already_complete(run, "pretrain"):
+        return run
+    resolved, pretext, dataset = _prepare(resumed(run, resolved) if options.resume else resolved)
+    recipe = resolved.recipe
     spec = input_spec(dataset.info, window=recipe.model.window)
     runtime.seed_torch(recipe.seed, "initialise")
     backbone = recipe_backbone(recipe, spec)
@@ -79,7 +97,7 @@ def _pretrain_one(options: RunOptions, resolved: Resolved, run: RunFolder) -> Ru
     with run.owned(kind="pretrain", resume=options.resume, overwrite=options.overwrite):
         announce("pretrain", run=run, resolved=resolved, dataset=dataset, source=options.recipe or DEFAULT_RECIPE)
         say_padding(backbone)
-        for line in pretext.notes(backbone, spec):
+        for line in pretext.notes(backbone, dataset):
             warn(line)
         run.write_text(RECIPE_FILE, to_toml(recipe, resolved.origins))
         context = RunContext(
@@ -96,9 +114,9 @@ def _pretrain_one(options: RunOptions, resolved: Resolved, run: RunFolder) -> Ru
 
 
 def _show_all(runs: Sequence[RunFolder]) -> None:
-    """Show the metrics of several runs, mean ± std."""
+    """Show the metrics of several runs, all seeds and parts of a cross-validation together."""
     found = [read_json(run.path / METRICS_FILE)["metrics"] for run in runs]
-    names = [name for name in found[0] if not name.startswith("lr_") and all(name in one for one in found)]
+    names = [name for name in found[0] if not name.startswith(_OF_ONE_RUN) and all(name in one for one in found)]
     values = {name: np.array([one[name] for one in found]) for name in names}
     rows = [[name, f"{each.mean():.6g} ± {each.std(ddof=1):.2g}"] for name, each in values.items()]
     table(f"{len(runs)} runs in {Path(os.path.commonpath([run.path for run in runs]))}", ["", "mean ± std"], rows)

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ssl_bio.commands import search
 from ssl_bio.commands.finetune import Following, finetune, prepare, run_seed
-from ssl_bio.commands.plan import RUNS, RunOptions, SeedPlan, parts_of, plan_seeds
+from ssl_bio.commands.plan import RunOptions, SeedPlan, parts_of, plan_seeds
 from ssl_bio.config import COMMAND_LINE, ConfigLayer, Recipe, TuneConfig, flatten, to_toml
 from ssl_bio.config.load import put
 from ssl_bio.config.recipe import keys_of
@@ -31,6 +31,7 @@ from ssl_bio.metrics import lower_is_better, metric_text
 from ssl_bio.results import plots, sheet, tables
 from ssl_bio.results import search as results
 from ssl_bio.results.search import SearchRecord, TrialRecord
+from ssl_bio.runs.folder import RUNS
 from ssl_bio.runs.study import BEST_FOLDER, BEST_RECIPE_FILE, STORAGE_FILE, TRIALS_FILE, StudyFolder
 from ssl_bio.tasks.base import AnyTask
 from ssl_bio.training import runtime

@@ -38,7 +38,7 @@ def explained_recipe(layer: ConfigLayer, *, all_keys: bool = False) -> str:
             continue
         parent, _, name = path.rpartition(".")
         text = f"{name} = {tomlkit.item(value).as_string()}"
-        info = infos.get(path)
+        info = infos.get(path) or infos.get(parent)  # of an entry of a table, the table's
         meaning = f"{text.ljust(_WIDTH)} # {_meaning(info) if info else ''} ({origin or 'default'})"
         by_section.setdefault(parent, []).append(meaning)
     sections = ["\n".join([f"[{name}]", *lines] if name else lines) for name, lines in by_section.items()]

@@ -21,9 +21,14 @@ Momentum = Annotated[float, Field(ge=0, le=1)]
 
 
 class PretextConfig(OptimizationConfig):
-    """What every pretext task has. `backbones`: kinds of [model] that it goes with; empty: all that give tokens."""
+    """What every pretext task has.
+
+    `backbones`: kinds of [model] that it goes with; empty: all that give tokens. `tokenizer_key`: the key that may name
+    a run whose codes are learnt; empty: there is none.
+    """
 
     backbones: ClassVar[tuple[str, ...]] = ()
+    tokenizer_key: ClassVar[str] = ""
     has_validation_loss: ClassVar[bool] = True
 
     pretext: str
@@ -50,6 +55,7 @@ class TimeMAEPretextConfig(PretextConfig):
     """Masked codeword classification and masked representation regression (Cheng et al. 2023)."""
 
     backbones: ClassVar[tuple[str, ...]] = ("timemae",)
+    tokenizer_key: ClassVar[str] = "codewords"
 
     pretext: Literal["timemae"] = key("timemae", "the pretext task")
     mask_ratio: MaskRatio = key(0.6, "share of tokens that are hidden")
@@ -66,9 +72,18 @@ class TimeMAEPretextConfig(PretextConfig):
         "VQ-VAE whose codes are the codewords, as in pretrain.tokenizer of joint_tokens; empty: its own codebook",
     )
 
+    @model_validator(mode="after")
+    def _has_one_codebook(self) -> Self:
+        chosen = {"vocab_size": self.vocab_size != 192, "straight_through": self.straight_through}
+        for name in (name for name, is_chosen in chosen.items() if is_chosen and self.codewords):
+            raise broken_rule(f"pretrain.{name} would change nothing: pretrain.codewords has its own codebook")
+        return self
+
 
 class JointTokensConfig(PretextConfig):
     """Prediction of a tokenizer's codes from unmasked signals, perhaps from fewer channels than it reads (CM-SSL)."""
+
+    tokenizer_key: ClassVar[str] = "tokenizer"
 
     pretext: Literal["joint_tokens"] = key("joint_tokens", "the pretext task")
     tokenizer: str = key(
@@ -77,6 +92,12 @@ class JointTokensConfig(PretextConfig):
         "recipe's name, for its run with the same seed and part of a cross-validation",
     )
     label_smoothing: Share = key(0.0, "of the codes")
+
+    @model_validator(mode="after")
+    def _has_a_tokenizer(self) -> Self:
+        if not self.tokenizer:
+            raise broken_rule("pretrain.tokenizer: name the run or the recipe of a VQ-VAE whose codes are predicted")
+        return self
 
 
 class ContrastConfig(PretextConfig):
@@ -99,7 +120,7 @@ class VQVAEPretextConfig(PretextConfig):
 
     pretext: Literal["vqvae"] = key("vqvae", "the pretext task")
     reconstruction: Literal["mse", "l1"] = key("mse", "error of the reconstruction")
-    channel_weights: dict[str, NonNegative] = key({}, "weight of a channel's error, by its name; of others 1")
+    channel_weights: dict[str, NonNegative] = key({}, "weight of a channel in the mean error, by its name; of others 1")
     input_noise: NonNegative = key(0.0, "white noise on the input; the target is clean", unit="standard deviations")
     input_mask: Share = key(0.0, "share of the input that is blanked, in stretches of wave_length")
     coarse: Count = key(1, "above 1 the decoder is hierarchical, one coarse code for so many tokens")

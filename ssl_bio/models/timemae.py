@@ -134,7 +134,7 @@ class TimeMAEBackbone(AutoencodingBackbone):
         return self.encode(self.scale(signals))
 
     def new_decoder(self) -> "PatchDecoder":
-        """Return a transformer like its own that ends in a linear map to patches, with random weights."""
+        """Return a pre-norm transformer as deep as its own that ends in a linear map to patches."""
         return PatchDecoder(self)
 
     def stages(self) -> list[nn.Module]:
@@ -225,7 +225,7 @@ class PatchDecoder(nn.Module):
         return signals
 
 
-class Tokenizer(nn.Module):
+class LearntCodebook(nn.Module):
     """Codewords by inner product with a learnt codebook, Gumbel noise and argmax (TimeMAE, section 3.3)."""
 
     def __init__(self, d_model: int, vocab_size: int) -> None:
@@ -281,7 +281,7 @@ class TimeMAE(nn.Module):
             pre_norm=backbone.pre_norm,
         )
         self.mask_token = nn.Parameter(torch.randn(d_model) * (0.02 if backbone.pre_norm else 1.0))
-        self.tokenizer = Tokenizer(d_model, vocab_size)
+        self.tokenizer = LearntCodebook(d_model, vocab_size)
         self.target = copy.deepcopy(backbone.encoder).requires_grad_(False)
 
     def forward(self, signals: Tensor, masked: Tensor, codes: Tensor | None = None) -> Prediction:

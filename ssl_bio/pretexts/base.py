@@ -14,7 +14,6 @@ from ssl_bio.data.loader import Batch, Loader, SignalDataset
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.errors import SslBioError
 from ssl_bio.models.base import Backbone, SignalNetwork
-from ssl_bio.runs.checkpoint import CheckpointMetadata
 from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import AnyTask, expect, load_task
@@ -58,7 +57,7 @@ class Pretext(ABC, Generic[ConfigT]):
         """Return what the dataset alone can tell is wrong with the recipe, beyond what all pretext tasks check."""
         return []
 
-    def notes(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> list[str]:
+    def notes(self, backbone: Backbone | SignalNetwork, dataset: PreparedDataset) -> list[str]:
         """Return what a person should know before training."""
         return []
 
@@ -215,23 +214,3 @@ def probe_metrics(
             validating=True,
         )
     return {pretext.probe_column(): found.metrics[task.leading_metrics[0]]}
-
-
-def other_splits_note(what: str, metadata: CheckpointMetadata, recipe: Recipe) -> list[str]:
-    """Return a note when something learnt from the same people under another division into training and test."""
-    theirs, ours = metadata.recipe["data"], recipe.data
-    if theirs["dataset"] != ours.dataset:
-        return []
-    learnt, evaluated = (
-        f"{scheme!r}" + (f", part {fold} of {folds}" if folds else "")
-        for scheme, folds, fold in (
-            (theirs["split_scheme"], theirs["folds"], theirs["fold"]),
-            (ours.split_scheme, ours.folds, ours.fold),
-        )
-    )
-    if learnt == evaluated:
-        return []
-    return [
-        f"{what} learnt under split scheme {learnt}, this run is evaluated under {evaluated}: "
-        "it may have seen signals (no labels) of the test people"
-    ]

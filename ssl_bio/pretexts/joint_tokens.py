@@ -31,14 +31,6 @@ class JointTokensPretext(TokenPretext[JointTokensConfig]):
 
     Config = JointTokensConfig
     always_validates: ClassVar[bool] = True
-    tokenizer_key = "pretrain.tokenizer"
-
-    @property
-    def tokenizer_name(self) -> str:
-        """Return the tokenizer. Raises RecipeError when the recipe names none."""
-        if not self.config.tokenizer:
-            raise RecipeError("pretrain.tokenizer: name the run or the recipe of a VQ-VAE whose codes are predicted")
-        return self.config.tokenizer
 
     def build(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> "JointTokensObjective":
         """Return the predictor of codes around a backbone.

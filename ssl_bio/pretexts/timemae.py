@@ -20,12 +20,6 @@ class TimeMAEPretext(TokenPretext[TimeMAEPretextConfig]):
     """Hide most tokens and predict, for each, its codeword and the target encoder's output."""
 
     Config = TimeMAEPretextConfig
-    tokenizer_key = "pretrain.codewords"
-
-    @property
-    def tokenizer_name(self) -> str:
-        """Return the tokenizer whose codes are the codewords; empty: there is a codebook of its own."""
-        return self.config.codewords
 
     def build(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> "TimeMAEObjective":
         """Return TimeMAE around a backbone.
@@ -41,7 +35,8 @@ class TimeMAEPretext(TokenPretext[TimeMAEPretextConfig]):
             if self.tokenizer.wave_length != encoder.wave_length:
                 raise RecipeError(
                     f"{self.tokenizer.name}: its codes stand for {self.tokenizer.wave_length} samples, this model's "
-                    f"tokens for {encoder.wave_length}: masked tokens need a codeword each"
+                    f"tokens for {encoder.wave_length}: masked tokens need a codeword each, so set "
+                    f'model.wave_length to {self.tokenizer.wave_length} (model.stem "patch" takes any)'
                 )
         model = TimeMAE(backbone=encoder, decoder_layers=config.decoder_layers, vocab_size=vocab_size)
         return TimeMAEObjective(

@@ -4,8 +4,6 @@ The tokenizer never trains and is no part of the network that does. It reads eac
 channels that it was trained on, whichever of them the encoder sees.
 """
 
-import os
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ssl_bio.config import Recipe
 from ssl_bio.config.pretexts import VQVAEPretextConfig
 from ssl_bio.config.resolve import recipe_of
 from ssl_bio.data.augmentations import TIME_AUGMENTATIONS, parse_augmentation
@@ -23,10 +22,10 @@ from ssl_bio.data.store import DatasetInfo, PreparedDataset
 from ssl_bio.errors import CheckpointError, DataError, SslBioError
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.models.vqvae import VQVAE
-from ssl_bio.pretexts.base import ConfigT, Pretext, other_splits_note
+from ssl_bio.pretexts.base import ConfigT, Pretext
+from ssl_bio.pretexts.sources import find_source, seen_test_people
 from ssl_bio.pretexts.vqvae import VQVAEPretext
-from ssl_bio.runs.checkpoint import MODEL_FILE, CheckpointMetadata, load_checkpoint, load_metadata
-from ssl_bio.runs.folder import pretraining_run
+from ssl_bio.runs.checkpoint import CheckpointMetadata, load_checkpoint
 from ssl_bio.runs.inputs import InputSpec, stored_input_spec
 from ssl_bio.runs.transfer import load_into
 from ssl_bio.tasks.load import recipe_backbone
@@ -51,14 +50,18 @@ class Tokenizer:
         """Return how messages call it."""
         return f"{self.key} {self.path}"
 
+    @property
+    def recipe(self) -> Recipe:
+        """Return the recipe that it was made by. Raises CheckpointError when it is not valid any more."""
+        return recipe_of(self.metadata.recipe, str(self.path))
+
     @cached_property
     def model(self) -> VQVAE:
         """Return the network, in evaluation mode and without gradients.
 
         Raises CheckpointError when the run is broken or of another kind.
         """
-        checkpoint = load_checkpoint(self.path)
-        recipe = recipe_of(checkpoint.metadata.recipe, str(checkpoint.path))
+        checkpoint, recipe = load_checkpoint(self.path), self.recipe
         if checkpoint.metadata.kind != "pretrain" or not isinstance(recipe.pretrain, VQVAEPretextConfig):
             raise CheckpointError(f"{self.key}: {checkpoint.path}: not a VQ-VAE's pretraining run")
         spec = stored_input_spec(checkpoint.metadata)
@@ -80,7 +83,7 @@ class Tokenizer:
     def channels(self, info: DatasetInfo, stored: Sequence[str]) -> tuple[str, ...]:
         """Return the channels of a dataset that it reads, of those that are stored: the ones it was trained on.
 
-        Instead of its only one it reads the only one that the encoder sees.
+        Where its only one is not there, it reads the only one that the encoder sees.
 
         Raises DataError when they are not there.
         """
@@ -106,11 +109,11 @@ class Tokenizer:
                 f"{self.name} reads signals at {theirs:g} Hz, dataset {info.name} has {info.sampling_rate:g} Hz: set "
                 f"data.sampling_rate to {theirs:g}"
             )
-        longest = self.model.backbone.max_length
-        if longest is not None and longest < info.length:
+        expected = self.model.backbone.length
+        if expected != info.length:
             problems.append(
-                f"{self.name} takes windows of {longest} samples, dataset {info.name} has windows of {info.length}: "
-                f"set data.window to {longest / theirs:g}"
+                f"{self.name} takes windows of {expected} samples, dataset {info.name} has windows of {info.length}: "
+                f"set data.window to {expected / theirs:g}"
             )
         if window != info.length:
             problems.append(
@@ -118,6 +121,27 @@ class Tokenizer:
                 "data.window instead"
             )
         return problems
+
+    def notes(self, dataset: PreparedDataset, recipe: Recipe) -> list[str]:
+        """Return what a person should know who has its codes learnt on a dataset."""
+        lines, model = [], self.model
+        if model.coarse > 1:
+            lines.append(f"{self.name}: its fine codes are learnt, not those for {model.coarse} of them together")
+        if model.quantizer.n_codebooks > 1:
+            lines.append(f"{self.name}: of its {model.quantizer.n_codebooks} codebooks the first is learnt")
+        stored = dataset.stored_channels or dataset.info.channels
+        channels = self.channels(dataset.info, stored)
+        if channels != self.metadata.channels:
+            lines.append(f"{self.name} learnt from {self.metadata.channels[0]} and reads {channels[0]} here")
+        theirs, ours = self.recipe.data, recipe.data
+        differ = [
+            f"data.{name} {getattr(theirs, name)!r}, here {getattr(ours, name)!r}"
+            for name in _PREPARED
+            if getattr(theirs, name) != getattr(ours, name)
+        ]
+        if differ:
+            lines.append(f"{self.name} learnt from other signals: {'; '.join(differ)}")
+        return lines
 
     def codes(self, signals: SignalDataset, device: torch.device) -> Codes:
         """Return the code of every token of every window, `(n, n_tokens)`; of several codebooks the first counts."""
@@ -132,50 +156,18 @@ class Tokenizer:
         return np.concatenate(map_batches(self.model, loader, encode, device=device, title="tokenize"))
 
 
-def find_tokenizer(value: str, *, key: str, seed: int, folds: int, fold: int) -> Tokenizer:
-    """Return the tokenizer that a recipe's key names.
-
-    `value`: a run folder, in which {seed} and {fold} stand for the recipe's own, or the name of a recipe: then it is
-    the run that `ssl-bio pretrain` makes of it with the same seed and the same part of a cross-validation, which has
-    not seen the test people either.
-
-    Raises CheckpointError that names the command that makes it, when it is not there.
-    """
-    named = os.sep not in value and "/" not in value and not (Path(value) / MODEL_FILE).is_file()
-    if named:
-        path = pretraining_run(value, seed=seed, folds=folds, fold=fold)
-    else:
-        path = Path(value.replace("{seed}", str(seed)).replace("{fold}", str(max(fold, 0))))
-    try:
-        return Tokenizer(key=key, path=path, metadata=load_metadata(path))
-    except CheckpointError as error:
-        options = (f" --folds {folds}" if folds else "") + (f" --seed {seed}" if seed else "")
-        hint = f": `ssl-bio pretrain --recipe {value}.toml{options}` makes it" if named and not path.exists() else ""
-        raise CheckpointError(f"{key}: {error}{hint}") from error
-
-
 class TokenPretext(Pretext[ConfigT]):
     """A pretext task whose targets may be the codes of a tokenizer, one row of them for each window."""
 
-    @property
-    @abstractmethod
-    def tokenizer_key(self) -> str:
-        """Return the recipe's key that names the tokenizer."""
-
-    @property
-    @abstractmethod
-    def tokenizer_name(self) -> str:
-        """Return what the recipe says under that key; empty: there is no tokenizer."""
-
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
-        """Return the tokenizer, if the recipe names one."""
-        if not self.tokenizer_name:
+        """Return the tokenizer, if the recipe names one. Raises CheckpointError when it is not there."""
+        key = self.config.tokenizer_key
+        value = getattr(self.config, key)
+        if not value:
             return None
-        data = self.recipe.data
-        return find_tokenizer(
-            self.tokenizer_name, key=self.tokenizer_key, seed=self.recipe.seed, folds=data.folds, fold=data.fold
-        )
+        found = find_source(value, key=f"pretrain.{key}", recipe=self.recipe)
+        return Tokenizer(key=f"pretrain.{key}", path=found.path, metadata=found.metadata)
 
     @property
     def learns_from(self) -> str:
@@ -200,20 +192,17 @@ class TokenPretext(Pretext[ConfigT]):
                 "move in time"
             )
         if self.config.draw_channels:
-            problems.append(f"pretrain.draw_channels: {self.tokenizer_key} gives the codes of fixed channels")
+            problems.append(f"pretrain.draw_channels: {self.tokenizer.key} gives the codes of fixed channels")
         return problems
 
-    def notes(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> list[str]:
-        """Say when the tokenizer has seen other people, or signals that were prepared in another way."""
+    def notes(self, backbone: Backbone | SignalNetwork, dataset: PreparedDataset) -> list[str]:
+        """Say what of the tokenizer is not learnt, what it learnt from other signals, and whom of the test people."""
         if self.tokenizer is None:
             return []
-        metadata, ours = self.tokenizer.metadata, self.recipe.data.model_dump(mode="json")
-        theirs = metadata.recipe["data"]
-        differ = [
-            f"data.{name} {theirs[name]!r}, here {ours[name]!r}" for name in _PREPARED if theirs[name] != ours[name]
-        ]
-        lines = [f"{self.tokenizer.name} learnt from other signals: {'; '.join(differ)}"] if differ else []
-        return lines + other_splits_note(f"the run in {self.tokenizer_key}", metadata, self.recipe)
+        seen = seen_test_people(
+            f"the run in {self.tokenizer.key}", self.tokenizer.metadata, recipe=self.recipe, dataset=dataset
+        )
+        return [*self.tokenizer.notes(dataset, self.recipe), *seen]
 
     def training_loader(self, dataset: PreparedDataset, spec: InputSpec, device: torch.device) -> Loader:
         """Return the batches that training draws; the targets are codes `(batch, n_codes)`."""

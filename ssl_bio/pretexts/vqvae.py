@@ -73,7 +73,7 @@ class VQVAEPretext(Pretext[VQVAEPretextConfig]):
             return ["pretrain.channel_weights: every channel's weight is 0"]
         return []
 
-    def notes(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> list[str]:
+    def notes(self, backbone: Backbone | SignalNetwork, dataset: PreparedDataset) -> list[str]:
         """Say when k-means starts from fewer tokens than there are codes."""
         quantizer, encoder = self.config.quantizer, expect(AutoencodingBackbone, backbone)
         if quantizer.kind != "vq" or not quantizer.kmeans_init:
@@ -133,7 +133,7 @@ class VQVAEObjective(BaseObjective):
     equation 3, the codebook's own term replaced by moving averages).
 
     `input_noise` and `input_mask` disturb the input in training alone; the target is always the clean signal. The error
-    is the mean over `channels`, each times its weight in `channel_weights`, 1 for those not named.
+    is the mean over `channels`, weighted by `channel_weights` (1 for those not named); metrics are not weighted.
     """
 
     def __init__(
@@ -152,7 +152,8 @@ class VQVAEObjective(BaseObjective):
         self.input_noise, self.input_mask = input_noise, input_mask
         self.channels = channels
         weights = channel_weights or {}
-        self.channel_weights = torch.tensor([weights.get(name, 1.0) for name in channels]) if weights else None
+        shares = torch.tensor([weights.get(name, 1.0) for name in channels])
+        self.channel_shares = shares / shares.sum() if weights else None
 
     def step(self, batch: TensorBatch) -> StepOutput:
         """Return the loss of signals `(batch, n_channels, length)`; targets are not looked at."""
@@ -164,13 +165,15 @@ class VQVAEObjective(BaseObjective):
         loss = error + found.commitment
         n = torch.tensor(float(len(inputs)))
         sums = {"windows": n, "loss": loss.detach() * n, "mse": mse.detach() * n}
-        if self.reconstruction == "l1":
-            sums["l1"] = error.detach() * n
         if training:
             sums["commitment"] = found.commitment.detach() * n
         with torch.no_grad():
+            difference = found.signals - found.target
+            if self.reconstruction == "l1":
+                sums["l1"] = difference.abs().mean() * n
             if len(self.channels) > 1:
-                sums["channel_mse"] = (found.signals - found.target).square().mean(dim=(0, 2)) * n
+                sums["channel_mse"] = difference.square().mean(dim=(0, 2)) * n
+                sums["channel_l1"] = difference.abs().mean(dim=(0, 2)) * n
             counts = [
                 quantizer.counts(codes) for quantizer, codes in zip(self.module.quantizers, found.codes, strict=True)
             ]
@@ -182,10 +185,10 @@ class VQVAEObjective(BaseObjective):
 
     def _error(self, signals: Tensor, target: Tensor) -> Tensor:
         measure = F.mse_loss if self.reconstruction == "mse" else F.l1_loss
-        if self.channel_weights is None:
+        if self.channel_shares is None:
             return measure(signals, target)
         by_channel = measure(signals, target, reduction="none").mean(dim=(0, 2))
-        return (by_channel * self.channel_weights.to(by_channel.device)).mean()
+        return (by_channel * self.channel_shares.to(by_channel.device)).sum()
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return everything at one rate but the state spaces; codes move by their averages."""
@@ -197,9 +200,10 @@ class VQVAEObjective(BaseObjective):
         windows = float(sums["windows"])
         means = ("loss", "mse", "l1", "commitment", "batch_perplexity", "batch_codes_used")
         found = {name: float(sums[name]) / windows for name in means if name in sums}
-        if "channel_mse" in sums:
-            errors = (sums["channel_mse"] / windows).tolist()
-            found |= {f"mse_{name}": value for name, value in zip(self.channels, errors, strict=True)}
+        for measure in ("mse", "l1"):
+            if measure in found and f"channel_{measure}" in sums:
+                errors = (sums[f"channel_{measure}"] / windows).tolist()
+                found |= {f"{measure}_{name}": value for name, value in zip(self.channels, errors, strict=True)}
         for level in _LEVELS:
             if f"{level}counts" in sums:
                 counts = sums[f"{level}counts"]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ssl_bio.models.masking import random_mask
-from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone, Tokenizer
+from ssl_bio.models.timemae import LearntCodebook, TimeMAE, TimeMAEBackbone
 from tests.models.repeatability import assert_backward_repeats
 
 
@@ -55,7 +55,7 @@ def test_momentum_update_is_exact() -> None:
 
 def test_codewords_are_one_hot_with_the_gradient_of_the_softmax() -> None:
     torch.manual_seed(0)
-    tokenizer = Tokenizer(16, 12)
+    tokenizer = LearntCodebook(16, 12)
     embeddings = torch.randn(5, 16, requires_grad=True)
     weight = torch.randn(5, 12)
     torch.manual_seed(1)
@@ -74,7 +74,7 @@ def test_codewords_are_one_hot_with_the_gradient_of_the_softmax() -> None:
 
 
 def test_gumbel_argmax_samples_the_softmax() -> None:
-    tokenizer = Tokenizer(4, 3)
+    tokenizer = LearntCodebook(4, 3)
     with torch.no_grad():
         tokenizer.codebook.weight.zero_()
         tokenizer.codebook.bias.copy_(torch.tensor([0.5, 0.3, 0.2]).log())

@@ -1,4 +1,4 @@
-"""What all pretext tasks share: which windows, what is wrong, which epoch is kept, whose people were seen."""
+"""What all pretext tasks share: which windows, what is wrong, which epoch is kept."""
 
 from typing import Any
 
@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_bio.pretexts.base import load_pretext, other_splits_note, probe_metrics, validation_metrics
+from ssl_bio.pretexts.base import load_pretext, probe_metrics, validation_metrics
 from ssl_bio.runs.inputs import input_spec
 from ssl_bio.training.objective import BaseObjective, StepOutput, TensorBatch
 from ssl_bio.training.optim import ParameterGroup
-from tests.runs.checkpoints import metadata
 from tests.tasks.small_recipes import backbone_of, prepared, pretext_recipe, small_recipe, task_recipe
 
 CPU = torch.device("cpu")
@@ -122,16 +121,3 @@ def test_validation_draws_the_same_after_every_epoch_whatever_was_drawn_before()
     assert found[0] == found[1] == found[2] != found[3]
     assert set(objective.lengths) == {200}
     assert objective.module.training
-
-
-def test_other_splits_of_the_same_people_are_said() -> None:
-    recipe = small_recipe({"data": {"folds": 5, "fold": 1}})
-    same = metadata(recipe=recipe.model_dump(mode="json"))
-    assert other_splits_note("it", same, recipe) == []
-    for data in ({"folds": 5, "fold": 2}, {}, {"split_scheme": "time", "folds": 5, "fold": 1}):
-        theirs = metadata(recipe=small_recipe({"data": data}).model_dump(mode="json"))
-        (line,) = other_splits_note("it", theirs, recipe)
-        assert "may have seen signals (no labels) of the test people" in line
-        assert "evaluated under 'subject', part 1 of 5" in line
-    elsewhere = metadata(recipe=small_recipe({"data": {"dataset": "har"}}).model_dump(mode="json"))
-    assert other_splits_note("it", elsewhere, recipe) == []

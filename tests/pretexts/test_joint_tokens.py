@@ -1,5 +1,7 @@
 """Joint tokens: the loss by hand, what the encoder may see, and that the tokenizer stays what it is."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -9,9 +11,12 @@ from ssl_bio.models.code_predictor import CodePredictor
 from ssl_bio.models.timemae import TimeMAEBackbone
 from ssl_bio.pretexts.base import load_pretext
 from ssl_bio.pretexts.joint_tokens import JointTokensObjective
+from ssl_bio.pretexts.tokenizer import Tokenizer, TokenPretext
 from ssl_bio.runs.inputs import input_spec
+from ssl_bio.tasks.base import expect
+from ssl_bio.tasks.load import fit_input_scaling
 from ssl_bio.training.objective import TensorBatch
-from tests.tasks.small_recipes import backbone_of, prepared, pretext_recipe
+from tests.tasks.small_recipes import backbone_of, prepared, pretext_recipe, tokenizer_run
 from tests.training.steps import first_batch, take_step
 
 CPU = torch.device("cpu")
@@ -65,20 +70,24 @@ def test_it_learns_what_the_signal_tells() -> None:
     assert learner.metrics(output.sums)["accuracy"] > 0.9
 
 
+@pytest.mark.parametrize("pretext_name", ["joint_tokens", "timemae"])
 @pytest.mark.parametrize(("seen", "other"), [("ppg", 0), ("ecg", 1)])
-def test_the_input_holds_nothing_of_the_other_signal(seen: str, other: int) -> None:
-    recipe = pretext_recipe("joint_tokens", "timemae", fit_on="train", augment=["scale", "jitter"])
+def test_the_input_holds_nothing_of_the_other_signal(pretext_name: str, seen: str, other: int) -> None:
+    named = {} if pretext_name == "joint_tokens" else {"codewords": tokenizer_run(), "vocab_size": 192}
+    recipe = pretext_recipe(pretext_name, "timemae", fit_on="train", augment=["scale", "jitter"], **named)
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"normalize": "channel"})})
     whole = prepared(recipe)
     changed = whole.signals.copy()
     changed[:, other] = changed[::-1, other]
     found = []
     for signals in (whole.signals, changed):
-        dataset = whole.__class__(**{**vars(whole), "signals": signals}).with_channels([seen])
+        dataset = replace(whole, signals=signals).with_channels([seen])
         spec, pretext = input_spec(dataset.info, window=0), load_pretext(recipe)
         batch = first_batch(pretext.training_loader(dataset, spec, CPU))
-        learner = pretext.build(backbone_of(recipe, spec), spec)
-        learner.module.eval()
-        found.append((batch, learner.module(batch.inputs)))
+        backbone = backbone_of(recipe, spec)
+        fit_input_scaling(backbone, dataset, recipe=recipe, spec=spec)
+        pretext.build(backbone, spec).module.eval()
+        found.append((batch, backbone(batch.inputs)))
     (first, output), (second, output_again) = found
     assert torch.equal(first.inputs, second.inputs)
     assert torch.equal(output, output_again)
@@ -87,11 +96,28 @@ def test_the_input_holds_nothing_of_the_other_signal(seen: str, other: int) -> N
     assert not torch.equal(first.targets, second.targets), "the codes are of both"
 
 
+def test_every_window_comes_with_its_own_codes() -> None:
+    recipe = pretext_recipe("joint_tokens", "timemae", fit_on="train")
+    whole = prepared(recipe)
+    dataset = whole.with_channels(["ppg"])
+    spec, pretext = input_spec(dataset.info, window=0), load_pretext(recipe)
+    model = expect(Tokenizer, expect(TokenPretext, pretext).tokenizer).model
+    for split, batch in (
+        ("train", first_batch(pretext.training_loader(dataset, spec, CPU))),
+        ("val", first_batch(pretext.validation_loader(dataset, CPU))),
+    ):
+        rows = whole.rows("subject", split)
+        shown = torch.from_numpy(whole.signals[rows].copy())
+        places = [int((shown[:, 1] == window[0]).all(dim=1).nonzero()) for window in batch.inputs]
+        assert batch.targets is not None
+        assert torch.equal(batch.targets, model.codes(shown[places])[..., 0])
+
+
 def test_no_gradient_reaches_the_tokenizer() -> None:
     recipe = pretext_recipe("joint_tokens", "timemae", fit_on="train")
     dataset = prepared(recipe).with_channels(["ppg"])
     spec, pretext = input_spec(dataset.info, window=0), load_pretext(recipe)
-    tokenizer = getattr(pretext, "tokenizer")  # noqa: B009  # of this pretext task alone
+    tokenizer = expect(Tokenizer, expect(TokenPretext, pretext).tokenizer)
     before = {name: tensor.clone() for name, tensor in tokenizer.model.state_dict().items()}
     learner = pretext.build(backbone_of(recipe, spec), spec)
     take_step(learner, first_batch(pretext.training_loader(dataset, spec, CPU)))
@@ -110,6 +136,16 @@ def test_tokens_longer_than_codes_are_refused() -> None:
 
 
 def test_a_recipe_names_its_tokenizer() -> None:
-    recipe = pretext_recipe("joint_tokens", "timemae", tokenizer="")
-    (problem,) = load_pretext(recipe).check(prepared(recipe))
-    assert problem.startswith("pretrain.tokenizer: name the run or the recipe")
+    with pytest.raises(RecipeError, match=r"pretrain\.tokenizer: name the run or the recipe of a VQ-VAE"):
+        pretext_recipe("joint_tokens", "timemae", tokenizer="")
+
+
+def test_the_recipes_label_smoothing_is_the_losss() -> None:
+    recipe = pretext_recipe("joint_tokens", "timemae", label_smoothing=0.3)
+    spec = input_spec(prepared(recipe).info, window=0)
+    learner = load_pretext(recipe).build(backbone_of(recipe, spec), spec)
+    learner.module.eval()
+    signals, codes = torch.randn(3, 2, 500), torch.randint(8, (3, 32))
+    scores = learner.module(signals).flatten(0, 1)
+    expected = F.cross_entropy(scores, codes.flatten(), label_smoothing=0.3)
+    torch.testing.assert_close(learner.step(TensorBatch(signals, codes)).loss, expected)

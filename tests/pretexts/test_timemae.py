@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from ssl_bio.errors import RecipeError
+from ssl_bio.models.masking import random_mask
 from ssl_bio.models.timemae import TimeMAE, TimeMAEBackbone
 from ssl_bio.pretexts.base import load_pretext
 from ssl_bio.pretexts.timemae import TimeMAEObjective
@@ -106,13 +107,14 @@ def test_windows_of_a_single_token_leave_nothing_to_mask() -> None:
         load_pretext(recipe).build(backbone_of(recipe, spec), spec)
 
 
-def test_given_codes_are_the_codewords_of_masked_tokens() -> None:
-    learner = objective(mask_ratio=0.99)
-    codes = torch.arange(8).repeat(4, 1)
-    found = learner.step(TensorBatch(signals(4).inputs, codes)).sums["codeword_counts"]
-    assert found.sum() == 4 * 7
-    assert (found <= 4).all()
-    assert [int((found == count).sum()) for count in (4, 0)] == [7, 1]
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_given_codes_are_the_codewords_of_masked_tokens(per_sample: bool) -> None:
+    learner = objective(mask_per_sample=per_sample)
+    inputs, codes = signals(6).inputs, torch.randint(8, (6, 8))
+    mask = random_mask(n_tokens=8, mask_ratio=0.6, batch_size=6, per_sample=per_sample)
+    codewords = learner.module(inputs, mask, codes).codewords
+    assert torch.equal(codewords.argmax(dim=-1), codes.gather(1, mask))
+    assert torch.equal(codewords.sum(dim=-1), torch.ones(6, mask.shape[1]))
 
 
 def test_hits_stand_beside_chance() -> None:
@@ -123,7 +125,7 @@ def test_hits_stand_beside_chance() -> None:
 
 
 def test_codes_of_a_tokenizer_replace_the_codebook() -> None:
-    recipe = pretext_recipe("timemae", "timemae", codewords=tokenizer_run())
+    recipe = pretext_recipe("timemae", "timemae", vocab_size=192, codewords=tokenizer_run())
     dataset = prepared(recipe)
     spec, pretext = input_spec(dataset.info, window=0), load_pretext(recipe)
     assert pretext.check(dataset) == []
@@ -136,8 +138,14 @@ def test_codes_of_a_tokenizer_replace_the_codebook() -> None:
     assert found["hit_rate_chance"] == 1 / 8
 
 
+@pytest.mark.parametrize("changes", [{"vocab_size": 64}, {"straight_through": True}])
+def test_keys_of_its_own_codebook_are_refused_beside_a_tokenizer(changes: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=f"pretrain.{next(iter(changes))} would change nothing"):
+        pretext_recipe("timemae", "timemae", **{"vocab_size": 192, "codewords": "x", **changes})
+
+
 def test_masked_tokens_need_a_code_each() -> None:
-    recipe = pretext_recipe("timemae", "timemae", codewords=tokenizer_run())
+    recipe = pretext_recipe("timemae", "timemae", vocab_size=192, codewords=tokenizer_run())
     recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"wave_length": 8})})
     spec = input_spec(prepared(recipe).info, window=0)
     with pytest.raises(RecipeError, match="its codes stand for 16 samples, this model's tokens for 8"):

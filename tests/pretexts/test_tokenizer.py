@@ -10,10 +10,11 @@ import torch
 
 from ssl_bio.errors import CheckpointError, SslBioError
 from ssl_bio.pretexts.base import load_pretext
-from ssl_bio.pretexts.tokenizer import Tokenizer, find_tokenizer
+from ssl_bio.pretexts.tokenizer import Tokenizer
 from ssl_bio.runs.checkpoint import load_metadata
+from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import input_spec
-from tests.runs.checkpoints import finished_run
+from tests.runs.checkpoints import finished_run, metadata
 from tests.tasks.small_recipes import backbone_of, prepared, pretext_recipe, tokenizer_run
 
 CPU = torch.device("cpu")
@@ -25,51 +26,11 @@ def tokenizer(backbone: str = "vqvae", **changes: Any) -> Tokenizer:
     return Tokenizer(key=KEY, path=path, metadata=load_metadata(path).model_copy(update=changes))
 
 
-@pytest.mark.parametrize(
-    ("value", "where", "expected"),
-    [
-        ("codes", {"seed": 0}, "checkpoints/codes/pretrain-seed0"),
-        ("codes", {"seed": 2, "folds": 5, "fold": 3}, "checkpoints/codes/pretrain-folds5-seed2/fold3"),
-        ("runs/a", {"seed": 2}, "runs/a"),
-        ("here", {"seed": 2}, "here"),
-        ("runs/{seed}/fold{fold}", {"seed": 2, "folds": 5, "fold": 3}, "runs/2/fold3"),
-        ("runs/{seed}/fold{fold}", {"seed": 2}, "runs/2/fold0"),
-    ],
-)
-def test_a_recipes_name_or_a_folder_finds_it(value: str, where: dict[str, int], expected: str) -> None:
-    finished_run(Path(expected))
-    where = {"folds": 0, "fold": -1, **where}
-    assert find_tokenizer(value, key=KEY, **where).path == Path(expected)
-
-
-@pytest.mark.parametrize(
-    ("where", "command"),
-    [
-        ({"seed": 0, "folds": 0, "fold": -1}, "`ssl-bio pretrain --recipe codes.toml` makes it"),
-        ({"seed": 1, "folds": 5, "fold": 0}, "`ssl-bio pretrain --recipe codes.toml --folds 5 --seed 1` makes it"),
-    ],
-)
-def test_one_that_is_not_there_comes_with_the_command_that_makes_it(where: dict[str, int], command: str) -> None:
-    finished_run(Path("checkpoints/codes/pretrain-seed9"))
-    with pytest.raises(CheckpointError, match=command.replace(".", r"\.")) as caught:
-        find_tokenizer("codes", key=KEY, **where)
-    assert str(caught.value).startswith("pretrain.tokenizer: checkpoints/codes/pretrain")
-
-
-def test_a_broken_one_is_not_made_again() -> None:
-    run = finished_run(Path("checkpoints/codes/pretrain-seed0"))
-    (run.path / "model.safetensors").write_bytes(b"1234")
-    with pytest.raises(CheckpointError, match="pretrain-seed0") as caught:
-        find_tokenizer("codes", key=KEY, seed=0, folds=0, fold=-1)
-    assert "makes it" not in str(caught.value)
-
-
 def test_a_run_of_another_kind_is_refused() -> None:
     recipe = pretext_recipe("timemae", "timemae")
     run = finished_run(Path("other"), recipe=recipe.model_dump(mode="json"))
-    found = find_tokenizer("./other", key=KEY, seed=0, folds=0, fold=-1)
-    assert found.path == run.path
-    with pytest.raises(CheckpointError, match="not a VQ-VAE's pretraining run"):
+    found = Tokenizer(key=KEY, path=run.path, metadata=load_metadata(run.path))
+    with pytest.raises(CheckpointError, match=r"pretrain\.tokenizer: .* not a VQ-VAE's pretraining run"):
         found.model  # noqa: B018  # reading it is what fails
 
 
@@ -109,13 +70,14 @@ def test_it_never_changes_and_draws_nothing() -> None:
     [
         ("vqvae", {"channels": ("ecg", "resp")}, "reads the channels ecg, resp; dataset .* has ecg, ppg"),
         ("vqvae", {"sampling_rate": 125.0}, "reads signals at 125 Hz, dataset .* has 50 Hz: set data.sampling_rate"),
-        ("timemae", {}, "takes windows of 512 samples, dataset .* has windows of 600: set data.window to 10.24"),
+        ("timemae", 600, "takes windows of 500 samples, dataset .* has windows of 600: set data.window to 10"),
+        ("vqvae", 250, "takes windows of 500 samples, dataset .* has windows of 250: set data.window to 10"),
     ],
 )
-def test_what_does_not_line_up_is_named(backbone: str, changes: dict[str, Any], message: str) -> None:
+def test_what_does_not_line_up_is_named(backbone: str, changes: dict[str, Any] | int, message: str) -> None:
     dataset = prepared(pretext_recipe("joint_tokens", "timemae"))
-    if backbone == "timemae":
-        dataset = replace(dataset, info=dataset.info.model_copy(update={"length": 600}))
+    if isinstance(changes, int):  # the dataset's windows are of so many samples
+        dataset, changes = replace(dataset, info=dataset.info.model_copy(update={"length": changes})), {}
     (problem,) = tokenizer(backbone, **changes).check(dataset, window=dataset.info.length)
     with pytest.raises(SslBioError, match=message):
         raise SslBioError(problem)
@@ -125,6 +87,7 @@ def test_of_one_channel_it_reads_the_encoders_whatever_its_name() -> None:
     dataset = prepared(pretext_recipe("joint_tokens", "timemae")).with_channels(["ppg"])
     ours = tokenizer(channels=("II",))
     assert ours.channels(dataset.info, dataset.stored_channels) == ("ppg",)
+    assert f"{ours.name} learnt from II and reads ppg here" in ours.notes(dataset, ours.recipe)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +99,7 @@ def test_of_one_channel_it_reads_the_encoders_whatever_its_name() -> None:
     ],
 )
 def test_codes_stay_with_what_the_encoder_sees(pretext: str, pretrain: dict[str, Any], message: str) -> None:
-    named = {"codewords": tokenizer_run()} if pretext == "timemae" else {}
+    named = {"codewords": tokenizer_run(), "vocab_size": 192} if pretext == "timemae" else {}
     recipe = pretext_recipe(pretext, "timemae", **named, **pretrain)
     if not pretrain:
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"window": 5.0})})
@@ -148,9 +111,34 @@ def test_codes_stay_with_what_the_encoder_sees(pretext: str, pretrain: dict[str,
 
 
 def test_signals_prepared_in_another_way_are_said() -> None:
-    recipe = pretext_recipe("joint_tokens", "timemae")
-    spec = input_spec(prepared(recipe).info, window=0)
-    assert load_pretext(recipe).notes(backbone_of(recipe, spec), spec) == []
+    ours, recipe = tokenizer(), pretext_recipe("joint_tokens", "timemae")
+    dataset = prepared(recipe)
+    assert ours.notes(dataset, recipe) == []
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"highpass": 0.5})})
-    (line,) = load_pretext(recipe).notes(backbone_of(recipe, spec), spec)
+    (line,) = ours.notes(dataset, recipe)
     assert line.endswith("learnt from other signals: data.highpass -1.0, here 0.5")
+
+
+@pytest.mark.parametrize(
+    ("pretrain", "message"),
+    [
+        ({"quantizer": {"codebook_size": 8, "groups": 2}}, "of its 2 codebooks the first is learnt"),
+        ({"coarse": 2}, "its fine codes are learnt, not those for 2 of them together"),
+    ],
+)
+def test_codes_that_are_not_learnt_are_said(pretrain: dict[str, Any], message: str) -> None:
+    recipe = pretext_recipe("vqvae", "vqvae", **pretrain)
+    dataset = prepared(recipe)
+    spec = input_spec(dataset.info, window=0)
+    module = load_pretext(recipe).build(backbone_of(recipe, spec), spec).module
+    run = RunFolder(Path("codes"))
+    said = metadata(
+        recipe=recipe.model_dump(mode="json"),
+        channels=dataset.info.channels,
+        length=spec.length,
+        window=spec.window,
+    )
+    with run.owned(kind="pretrain", resume=False, overwrite=False):
+        run.finish(module.state_dict(), said)
+    (line,) = Tokenizer(key=KEY, path=run.path, metadata=said).notes(dataset, recipe)
+    assert line == f"pretrain.tokenizer codes: {message}"

@@ -39,6 +39,62 @@ def test_the_loss_is_reconstruction_and_commitment(reconstruction: str) -> None:
     assert evaluated["loss"] == pytest.approx(evaluated[reconstruction])
 
 
+@pytest.mark.parametrize("weights", [{"ecg": 2.0, "ppg": 0.5}, {"ppg": 0.0}, {"ecg": 3.0, "ppg": 3.0}])
+def test_the_error_is_the_weighted_mean_over_channels(weights: dict[str, float]) -> None:
+    learner = objective(reconstruction="l1", channels=("ecg", "ppg"), channel_weights=weights)
+    batch = TensorBatch(torch.randn(12, 2, 64) * torch.tensor([[[1.0], [3.0]]]))
+    learner.step(batch)
+    learner.module.eval()
+    with torch.no_grad():
+        found = learner.module(batch.inputs)
+        output = learner.step(batch)
+    by_channel = (found.signals - found.target).abs().mean(dim=(0, 2))
+    ecg, ppg = weights.get("ecg", 1.0), weights["ppg"]
+    expected = (ecg * by_channel[0] + ppg * by_channel[1]) / (ecg + ppg)
+    torch.testing.assert_close(output.loss, expected)
+    metrics = learner.metrics(output.sums)
+    assert [metrics["l1_ecg"], metrics["l1_ppg"]] == pytest.approx(by_channel.tolist())
+    assert metrics["l1"] == pytest.approx(float(by_channel.mean()))
+    assert metrics["mse"] == pytest.approx((metrics["mse_ecg"] + metrics["mse_ppg"]) / 2)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"egc": 2.0}, "pretrain.channel_weights: no channel egc among ecg, ppg"),
+        ({"ecg": 0.0, "ppg": 0.0}, "pretrain.channel_weights: every channel's weight is 0"),
+    ],
+)
+def test_weights_that_cannot_be(weights: dict[str, float], message: str) -> None:
+    recipe = pretext_recipe("vqvae", "timemae", channel_weights=weights)
+    assert load_pretext(recipe).check(prepared(recipe)) == [message]
+
+
+def test_weights_reach_the_loss() -> None:
+    recipe = pretext_recipe("vqvae", "timemae", channel_weights={"ecg": 0.0})
+    spec = input_spec(prepared(recipe).info, window=0)
+    learner = load_pretext(recipe).build(backbone_of(recipe, spec), spec)
+    learner.module.eval()
+    metrics = learner.metrics(learner.step(TensorBatch(torch.randn(4, 2, 500))).sums)
+    assert metrics["loss"] == pytest.approx(metrics["mse_ppg"]) != pytest.approx(metrics["mse"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pretrain": {"coarse": 2}}, r"pretrain.coarse 2: a hierarchical decoder needs model.kind 'vqvae'"),
+        ({"data": {"normalize": "channel+window"}}, r"data.normalize 'channel\+window' shows every channel twice"),
+    ],
+)
+def test_a_transformer_that_cannot_give_signals_back(changes: dict[str, dict[str, Any]], message: str) -> None:
+    recipe = pretext_recipe("vqvae", "timemae")
+    for section, values in changes.items():
+        recipe = recipe.model_copy(update={section: getattr(recipe, section).model_copy(update=values)})
+    spec = input_spec(prepared(recipe).info, window=0)
+    with pytest.raises(RecipeError, match=message):
+        load_pretext(recipe).build(backbone_of(recipe, spec), spec)
+
+
 def test_the_input_is_disturbed_in_training_alone() -> None:
     learner, batch = objective(input_noise=0.5, input_mask=0.5), TensorBatch(torch.randn(12, 2, 64))
     learner.step(batch)
@@ -80,7 +136,7 @@ def test_a_quantizer_that_cannot_be_is_refused() -> None:
 def test_fewer_tokens_than_codes_are_said_before_training(quantizer: dict[str, Any], said: bool) -> None:
     recipe = pretext_recipe("vqvae", "vqvae", quantizer=quantizer)
     spec = input_spec(prepared(recipe).info, window=0)
-    notes = load_pretext(recipe).notes(backbone_of(recipe, spec), spec)
+    notes = load_pretext(recipe).notes(backbone_of(recipe, spec), prepared(recipe))
     assert [note[:33] for note in notes] == (["the first batch holds 256 tokens "] if said else [])
 
 
