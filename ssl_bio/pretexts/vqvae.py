@@ -66,9 +66,10 @@ class VQVAEPretext(Pretext[VQVAEPretextConfig]):
     def check_data(self, dataset: PreparedDataset) -> list[str]:
         """Return why weights of channels do not belong to the dataset's."""
         weights, channels = self.config.channel_weights, dataset.info.channels
-        unknown = [name for name in weights if name not in channels]
+        stored = dataset.stored_channels or channels  # those that are not chosen may keep their weights
+        unknown = [name for name in weights if name not in stored]
         if unknown:
-            return [f"pretrain.channel_weights: no channel {', '.join(unknown)} among {', '.join(channels)}"]
+            return [f"pretrain.channel_weights: no channel {', '.join(unknown)} among {', '.join(stored)}"]
         if weights and not any(weights.get(name, 1.0) for name in channels):
             return ["pretrain.channel_weights: every channel's weight is 0"]
         return []
