@@ -93,12 +93,6 @@ class JointTokensConfig(PretextConfig):
     )
     label_smoothing: Share = key(0.0, "of the codes")
 
-    @model_validator(mode="after")
-    def _has_a_tokenizer(self) -> Self:
-        if not self.tokenizer:
-            raise broken_rule("pretrain.tokenizer: name the run or the recipe of a VQ-VAE whose codes are predicted")
-        return self
-
 
 class ContrastConfig(PretextConfig):
     """Masked window contrast (He et al. 2020; Assran et al. 2022)."""

@@ -32,6 +32,12 @@ class JointTokensPretext(TokenPretext[JointTokensConfig]):
     Config = JointTokensConfig
     always_validates: ClassVar[bool] = True
 
+    def check_data(self, dataset: PreparedDataset) -> list[str]:
+        """Return why codes cannot be had, or would not belong to what the encoder sees."""
+        if not self.config.tokenizer:
+            return ["pretrain.tokenizer: name the run or the recipe of a VQ-VAE whose codes are predicted"]
+        return super().check_data(dataset)
+
     def build(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> "JointTokensObjective":
         """Return the predictor of codes around a backbone.
 
