@@ -234,9 +234,14 @@ def tune(
     sheet: SheetOption = Path("results.csv"),
     overrides: SetOption = None,
     seed: SeedOption = None,
-    out: OutOption = None,
-    resume: ResumeOption = False,
-    overwrite: OverwriteOption = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder of the search instead of the one under checkpoints/."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a search: what was cut off, what failed, more --trials.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the search in the folder.")] = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Search the values that a recipe's `[tune.space]` names: trials are scored on validation, the winner on test.

@@ -56,7 +56,7 @@ class RunResult(NamedTuple):
 AfterEpochOfPart = Callable[[int, Mapping[str, float]], None]
 
 
-class Following(NamedTuple):
+class Reporting(NamedTuple):
     """What a run tells besides its folder: a row in the sheet, figures, and its epochs while it learns."""
 
     row: bool = True
@@ -64,7 +64,7 @@ class Following(NamedTuple):
     after_epoch: AfterEpochOfPart | None = None
 
 
-_WHOLE = Following()
+_WHOLE = Reporting()
 
 
 class Prepared(NamedTuple):
@@ -112,14 +112,14 @@ def finetune(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] |
     return [plan.run for plan in plans]
 
 
-def run_seed(options: RunOptions, plan: SeedPlan, device: torch.device, following: Following = _WHOLE) -> RunResult:
+def run_seed(options: RunOptions, plan: SeedPlan, device: torch.device, reporting: Reporting = _WHOLE) -> RunResult:
     """Run one seed: a single run, or all parts of a cross-validation as one result."""
     if not plan.is_cross_validation:
-        return _run_one(options, plan.runs[0], device, following)
+        return _run_one(options, plan.runs[0], device, reporting)
     runs = _resumed_parts(plan.run, plan.runs) if options.resume else plan.runs
     for part in runs:  # what cannot be is said before anything is replaced or trained
         prepare(part.resolved)
-    of_parts = following._replace(row=False)
+    of_parts = reporting._replace(row=False)
     if plan.run.complete_folds and not options.overwrite:  # every part is there
         return _pooled([_run_one(options, part, device, of_parts) for part in runs])
     with plan.run.owned(kind="finetune", resume=options.resume, overwrite=options.overwrite):
@@ -129,7 +129,7 @@ def run_seed(options: RunOptions, plan: SeedPlan, device: torch.device, followin
         options = options._replace(overwrite=False)
         result = _pooled([_run_one(options, part, device, of_parts, index=index) for index, part in enumerate(runs)])
         result = result._replace(metadata=result.metadata.model_copy(update={"run_id": plan.run.run_id}))
-        if following.row:
+        if reporting.row:
             append_rows(result, sheet_path=options.sheet, run=plan.run)
         plan.run.finish_folds(result.metadata)
     return result
@@ -183,7 +183,7 @@ def prepare(resolved: Resolved) -> Prepared:
 
 
 def _run_one(
-    options: RunOptions, plan: RunPlan, device: torch.device, following: Following, *, index: int = 0
+    options: RunOptions, plan: RunPlan, device: torch.device, reporting: Reporting, *, index: int = 0
 ) -> RunResult:
     start, resolved, run = plan
     if options.resume and already_complete(run, "finetune"):
@@ -203,7 +203,7 @@ def _run_one(
         _announce(options, prepared, start, run=run, backbone=backbone, spec=spec, anew=anew)
         run.write_text(RECIPE_FILE, to_toml(recipe, prepared.resolved.origins))
         learns_from = identity(dataset, f"{start.path} of {start.metadata.finished_at}" if start else "")
-        after_epoch = partial(following.after_epoch, index) if following.after_epoch else None
+        after_epoch = partial(reporting.after_epoch, index) if reporting.after_epoch else None
         context = RunContext(
             run=run, device=device, resume=options.resume, identity=learns_from, after_epoch=after_epoch
         )
@@ -225,11 +225,11 @@ def _run_one(
             }
         )
         write_predictions(run, evaluation, split=split)
-        if following.figures:
+        if reporting.figures:
             task.plots(run, target=target, evaluation=evaluation, spec=spec)
         done = RunResult(recipe, task, target, evaluation, metadata, n_parameters(model), dataset)
         # The row first: a crash between the two leaves a run to finish, whose row is then there only once.
-        if following.row:
+        if reporting.row:
             append_rows(done, sheet_path=options.sheet, run=run)
         run.finish(result.tensors, metadata)
     return done

@@ -10,7 +10,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from itertools import product
 from pathlib import Path
@@ -23,7 +23,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from ssl_bio.config.tune import Axis, Choices, Range, TuneConfig
 from ssl_bio.console import error_console, note
@@ -37,6 +37,7 @@ BEAT_SECONDS = 15.0
 GRACE_SECONDS = 90.0  # a trial of another machine that has not been heard of for so long is taken over
 _CLAIM_SECONDS = 5.0
 _DATABASE_WAIT_SECONDS = 60  # for SQLite's other writers
+_OPENINGS = 3  # of a database
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -68,6 +69,10 @@ def open_storage(url: str) -> BaseStorage:
             return JournalStorage(JournalFileBackend(str(path)))
         place = shown_url(url)
         waits = {"connect_args": {"timeout": _DATABASE_WAIT_SECONDS}} if url.startswith("sqlite") else None
+        for _ in range(_OPENINGS - 1):
+            with suppress(IntegrityError, OperationalError):  # another process makes the tables at the same moment
+                return RDBStorage(url, engine_kwargs=waits)
+            time.sleep(_CLAIM_SECONDS / 50)
         return RDBStorage(url, engine_kwargs=waits)
     except (SQLAlchemyError, ImportError, OSError, RuntimeError, ValueError) as error:
         why = str(error.orig if hasattr(error, "orig") else error).splitlines() or [type(error).__name__]
@@ -89,16 +94,15 @@ def open_study(
     study = optuna.create_study(
         study_name=name, storage=storage, direction=direction, pruner=pruner, load_if_exists=True
     )
-    theirs = study.user_attrs.get("description")
-    if theirs is None:
+    if "description" not in study.user_attrs:
         study.set_user_attr("description", dict(description))
-        return study
+    theirs = study.user_attrs["description"]  # read again: another machine may have begun it at the same moment
     for path in dict.fromkeys([*theirs, *description]):
         if theirs.get(path) != description.get(path):
             raise CheckpointError(
                 f"study {name!r} is another search: its {path} is {_told(theirs, path)}, now it is "
-                f"{_told(description, path)}; bring that back, or begin anew with --overwrite, or in another --out "
-                "or --storage"
+                f"{_told(description, path)}; bring that back, begin anew with --overwrite, or choose another --out; "
+                "in a shared --storage a study is known by the recipe's name"
             )
     return study
 
@@ -136,7 +140,7 @@ def n_trials(tune: TuneConfig, axes: Mapping[str, Axis]) -> int:
 
 
 class CombinationSampler(optuna.samplers.BaseSampler):
-    """Trial number n is combination n."""
+    """The n-th trial that counts is combination n."""
 
     def __init__(self, choices: Sequence[Mapping[str, Any]]) -> None:
         self.choices = choices
@@ -155,7 +159,16 @@ class CombinationSampler(optuna.samplers.BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Return the value that the trial's combination has for a key."""
-        return _label(self.choices[trial.number][param_name])
+        before = [one for one in counted_trials(study) if one.number < trial.number]
+        return _label(self.choices[len(before)][param_name])
+
+
+def counted_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return all trials, without those that one machine began as another began the last, and without the failed ones
+    that another trial repeats."""
+    trials = study.get_trials(deepcopy=False)
+    repeated = {one.user_attrs.get("repeats") for one in trials}
+    return [one for one in trials if not one.user_attrs.get("surplus") and one.number not in repeated]
 
 
 def sampler_of(tune: TuneConfig, axes: Mapping[str, Axis], *, seed: int, number: int) -> optuna.samplers.BaseSampler:
@@ -208,7 +221,7 @@ def attempt(study: optuna.Study, trial: optuna.Trial, values: Mapping[str, Any],
     except optuna.TrialPruned:
         state = TrialState.PRUNED
     except TrainingError as error:  # its values are worse than any, which a sampler should learn
-        state, reason = TrialState.PRUNED, str(error)
+        state, reason = TrialState.PRUNED, str(error).split(":", maxsplit=1)[0]
     except SslBioError as error:
         state, reason = TrialState.FAIL, str(error)
     except STORAGE_ERRORS:
@@ -261,8 +274,15 @@ class Search:
         self._heard: dict[int, tuple[object, float]] = {}  # number -> last sign of life, and when it was first seen
 
     def trials(self) -> list[FrozenTrial]:
-        """Return all trials, without those that one machine began as another began the last."""
-        return [one for one in self.study.get_trials(deepcopy=False) if not one.user_attrs.get("surplus")]
+        """Return the trials that count."""
+        return counted_trials(self.study)
+
+    def repeat_failed(self) -> int:
+        """Let every trial that failed be run again, as a new one with its values; return how many there are."""
+        failed = [one for one in self.trials() if one.state == TrialState.FAIL]
+        for trial in failed:
+            self.study.enqueue_trial(trial.params, user_attrs={"repeats": trial.number})
+        return len(failed)
 
     def ended(self) -> list[FrozenTrial]:
         """Return the trials that ended, in the order in which they did."""
@@ -286,7 +306,7 @@ class Search:
             if not trial:
                 yield None
                 return
-            stack.enter_context(_beating(trial))
+            stack.enter_context(beating(trial))
             yield trial, values
 
     def run(self, trial: optuna.Trial, values: Mapping[str, Any], objective: Objective) -> None:
@@ -334,7 +354,8 @@ class Search:
     def claim_winner(self) -> tuple[optuna.Study, str]:
         """Return the claim on the winner's training, and which machine has it; empty where it is this one.
 
-        The first machine that asks has it. The claim's attribute `trial` is for the number of the trial that won.
+        The first machine that asks has it, until there is no sign of life of it for long. The claim's attribute `done`
+        says whether the training has ended.
         """
         name, mine = f"{self.study.study_name}, winner", False
         try:
@@ -345,21 +366,37 @@ class Search:
             end = time.monotonic() + _CLAIM_SECONDS
             while "owner" not in claim.user_attrs and time.monotonic() < end:
                 time.sleep(_CLAIM_SECONDS / 50)  # the one that made it is about to sign it, unless it ended
-        if mine or "owner" not in claim.user_attrs:
-            claim.set_user_attr("owner", self.owner)
-        owner = claim.user_attrs["owner"]
-        return claim, "" if owner == self.owner else f"{owner['folder']} on {owner['host']}"
+        owner = claim.user_attrs.get("owner")
+        if not mine and owner not in (None, self.owner):
+            where = f"{owner['folder']} on {owner['host']}"
+            if claim.user_attrs.get("done"):
+                return claim, f"has been trained in {where}"
+            if _is_alive(claim, where):
+                return claim, f"is being trained in {where}"
+        claim.set_user_attr("owner", self.owner)
+        return claim, ""
+
+
+def _is_alive(claim: optuna.Study, where: str) -> bool:
+    """Return whether whoever has a claim gives a sign of life before the grace period is over."""
+    before, end = claim.user_attrs.get("beat"), time.monotonic() + GRACE_SECONDS
+    note(f"the winner is claimed by {where}: waiting up to {GRACE_SECONDS:g} s for a sign of life")
+    while time.monotonic() < end:
+        time.sleep(min(1.0, GRACE_SECONDS / 50))
+        if claim.user_attrs.get("beat") != before or claim.user_attrs.get("done"):
+            return True
+    return False
 
 
 @contextmanager
-def _beating(trial: optuna.Trial) -> Iterator[None]:
-    """Give signs of life for other machines to see while the block runs."""
+def beating(what: optuna.Trial | optuna.Study) -> Iterator[None]:
+    """Give signs of life, for other machines to see, while the block runs: that a trial or a claim is worked on."""
     stop = threading.Event()
 
     def beat() -> None:
         while not stop.wait(BEAT_SECONDS):
             try:
-                trial.set_user_attr("beat", time.time())
+                what.set_user_attr("beat", time.time())
             except Exception:  # a storage that is gone for a while must not end the training
                 continue
 

@@ -18,7 +18,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from ssl_bio.commands import search
-from ssl_bio.commands.finetune import Following, finetune, prepare, run_seed
+from ssl_bio.commands.finetune import Reporting, finetune, prepare, run_seed
 from ssl_bio.commands.plan import RunOptions, SeedPlan, parts_of, plan_seeds
 from ssl_bio.config import COMMAND_LINE, ConfigLayer, Recipe, TuneConfig, flatten, to_toml
 from ssl_bio.config.load import put
@@ -56,6 +56,9 @@ _FREE = (
     "evaluate.split",
     "evaluate.batch_size",
 )
+
+
+_CHANGES_LOSS = ("finetune.loss", "finetune.label_smoothing", "finetune.mixup")
 
 
 class TrialPlan(NamedTuple):
@@ -156,6 +159,15 @@ def _check(base: SeedPlan, seeds: Sequence[int] | None) -> tuple[AnyTask, str]:
     fixed = [path for path in axes if path in infos and infos[path].architecture]
     if start and fixed:
         raise RecipeError(f"tune.space.{fixed[0]}: the checkpoint {start.path} has fixed it; leave it out")
+    modes = [recipe.finetune.model_copy(update={"mode": mode}) for mode in _options(axes.get("finetune.mode"))]
+    if len({mode.pretrained for mode in [recipe.finetune, *modes]}) > 1:
+        raise RecipeError(
+            "tune.space.finetune.mode: some of these, or the recipe's own, start from a pretraining run and others do "
+            "not: search them apart"
+        )
+    changes_loss = [path for path in axes if path in _CHANGES_LOSS]
+    if recipe.tune.metric == "loss" and changes_loss:
+        raise RecipeError(f'tune.metric "loss": {changes_loss[0]} changes what a loss means: choose another metric')
     _check_used(recipe, axes)
     if recipe.tune.sampler == "grid":
         search.combinations_of(axes)
@@ -170,6 +182,10 @@ def _check(base: SeedPlan, seeds: Sequence[int] | None) -> tuple[AnyTask, str]:
     task.labelled_rows(prepared.dataset, "val")
     weights = f", weights {start.metadata.run_id or start.metadata.finished_at}" if start else ""
     return task, f"{prepared.dataset.info.name} ({prepared.dataset.info.fingerprint}){weights}"
+
+
+def _options(axis: Axis | None) -> tuple[Any, ...]:
+    return axis.options if isinstance(axis, Choices) else ()
 
 
 def _check_used(recipe: Recipe, axes: Mapping[str, Axis]) -> None:
@@ -226,14 +242,22 @@ def _begin(plan: TrialPlan, options: RunOptions, *, description: Mapping[str, An
     else:
         folder.begin(study=plan.study, storage=place, overwrite=options.overwrite)
         storage = search.open_storage(plan.storage)
-    study = search.open_study(
+    opened = search.open_study(
         storage,
         plan.study,
         description=description,
         direction="minimize" if lower_is_better(plan.metric) else "maximize",
         pruner=search.pruner_of(plan.tune),
     )
-    return search.Search(study, storage, folder=folder, axes=plan.axes, tune=plan.tune, seed=plan.seed)
+    study = search.Search(opened, storage, folder=folder, axes=plan.axes, tune=plan.tune, seed=plan.seed)
+    n_failed = study.repeat_failed() if options.resume else 0
+    if n_failed:
+        note(f"{_count(n_failed, 'trial')} failed before and {'is' if n_failed == 1 else 'are'} run again")
+    return study
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _announce(plan: TrialPlan, study: search.Search, base: SeedPlan) -> None:
@@ -248,12 +272,12 @@ def _announce(plan: TrialPlan, study: search.Search, base: SeedPlan) -> None:
         note(f"  {path}: {_axis_text(axis)}")
     parts = len(parts_of(base.resolved))
     how = f", pooled over {parts} folds" if parts > 1 else ""
-    note(f"{study.n_trials} trials ({recipe.tune.sampler}), compared by {plan.metric} on val{how}")
+    note(f"{_count(study.n_trials, 'trial')} ({recipe.tune.sampler}), compared by {plan.metric} on val{how}")
     if "val" in recipe.finetune.fit_on:
         note(f'trials learn from "train", for val compares them; the winner then from "{recipe.finetune.fit_on}"')
     there = len(study.ended())
     if there:
-        note(f"{there} of {study.n_trials} trials are there already")
+        note(f"{_count(there, 'trial')} ended before")
 
 
 def _axis_text(axis: Axis) -> str:
@@ -394,9 +418,12 @@ def _finetune_trial(
     with silenced():
         (seed_plan,) = plan_seeds(options, plan.checkpoint, None)
         epochs = seed_plan.runs[0].resolved.recipe.finetune.epochs
+        axis = plan.axes.get("finetune.epochs")
+        if axis:  # a step is the same part and epoch in every trial
+            epochs = int(max(axis.options if isinstance(axis, Choices) else (axis.high,)))
         follow = _Pruning(plan, trial, epochs=epochs, parts=len(seed_plan.runs), each_epoch=each_epoch)
         device = runtime.pick_device(options.device)
-        result = run_seed(options, seed_plan, device, Following(row=False, figures=False, after_epoch=follow))
+        result = run_seed(options, seed_plan, device, Reporting(row=False, figures=False, after_epoch=follow))
     score = result.evaluation.history_row.get(plan.metric, math.nan)
     if not math.isfinite(score):
         raise SslBioError(f"it has no {plan.metric} on val: {score}")
@@ -435,15 +462,15 @@ class _Pruning:
 
 
 def _trial_record(trial: FrozenTrial) -> TrialRecord:
-    seconds = trial.duration.total_seconds() if trial.duration else 0.0
+    seconds, reason = trial.duration.total_seconds() if trial.duration else 0.0, search.reason_of(trial)
     return TrialRecord(
         number=trial.number,
         values=search.values_of(trial),
-        state=_STATES[trial.state],
+        state=results.DIVERGED if trial.state == TrialState.PRUNED and reason else _STATES[trial.state],
         score=trial.value,
         epochs=len(trial.intermediate_values),
         seconds=seconds,
-        reason=search.reason_of(trial),
+        reason=reason,
         host=str(trial.user_attrs.get("host", "")),
     )
 
@@ -484,38 +511,79 @@ def _train_winner(
     seeds: Sequence[int] | None,
 ) -> None:
     """Train the best trial's values as the recipe says, and evaluate them on the split that it names."""
-    folder, recipe = StudyFolder(plan.folder), base.resolved.recipe
+    folder = StudyFolder(plan.folder)
     with folder.owned_winner() as mine:
         if not mine:
             note(f"another process is training the winner, trial {best.number}, in {folder.path / BEST_FOLDER}")
             return
-        claim, place = study.claim_winner()
-        if place:
-            note(f"the winner, trial {best.number}, is trained in {place}")
-            return
-        chosen = ConfigLayer(_nested(best.values), f"trial {best.number}")
         score, n = metric_text(plan.metric, best.score or 0.0), len(record.trials)
-        split = recipe.evaluate.split
-        note(
-            f"the winner is trial {best.number}: {plan.metric} {score} on val is the best of {n} and flatters it; "
-            + (f"what counts is {split}, asked once" if split != "val" else 'evaluate.split is "val" as well')
-        )
-        before = claim.user_attrs.get("trial")
-        if before not in (None, best.number):
-            warn(f"{split} has been asked before, by trial {before}, which won among fewer trials")
-            folder.clear_winner()
-        claim.set_user_attr("trial", best.number)  # only now: what stood for another trial is gone
-        replaces = folder.winner_is_cleared
-        options = plan.options._replace(
-            out=folder.path / BEST_FOLDER,
-            chosen=chosen,
-            trials=n,
-            resume=bool(folder.winners()) and not replaces,
-            overwrite=replaces,
-        )
+        chosen = ConfigLayer(_nested(best.values), f"trial {best.number}")
+        options = plan.options._replace(out=folder.path / BEST_FOLDER, chosen=chosen, trials=n)
         _write_best_recipe(plan, options, best=best, score=score, n_trials=n, seeds=seeds)
-        finetune(options, plan.checkpoint, seeds)
         note(f"the winner's recipe: {folder.path / BEST_RECIPE_FILE}")
+        claim, elsewhere = study.claim_winner()
+        if elsewhere:
+            note(f"the winner, trial {best.number}, {elsewhere}")
+            return
+        before = _Asked.of(claim)
+        now = _Asked(best.number, n, list(seeds or []))
+        if before and before.seeds != now.seeds:
+            warn(
+                f"the winner was trained for {before.seeds_text}: for others run "
+                f"ssl-bio finetune --recipe {folder.path / BEST_RECIPE_FILE}"
+            )
+            return
+        with search.beating(claim):
+            _say_what_is_asked(plan, base, best=best, before=before, now=now)
+            if before not in (None, now):
+                folder.clear_winner()
+            claim.set_user_attr("done", False)
+            claim.set_user_attr("asked", now._asdict())  # only now: what stood for another trial is gone
+            replaces = folder.winner_is_cleared
+            resume = bool(folder.winners()) and not replaces
+            finetune(options._replace(resume=resume, overwrite=replaces), plan.checkpoint, seeds)
+            claim.set_user_attr("done", True)
+
+
+class _Asked(NamedTuple):
+    """For what the test split was asked: a trial, the best of how many, and for which seeds (none: the recipe's)."""
+
+    trial: int
+    trials: int
+    seeds: list[int]
+
+    @classmethod
+    def of(cls, claim: optuna.Study) -> "_Asked | None":
+        """Return what a claim on the winner says; None where test has not been asked."""
+        stored = claim.user_attrs.get("asked")
+        return cls(**stored) if stored else None
+
+    @property
+    def seeds_text(self) -> str:
+        """Return the seeds as a sentence has them."""
+        return f"--seeds {','.join(map(str, self.seeds))}" if self.seeds else "the recipe's seed alone"
+
+
+def _say_what_is_asked(
+    plan: TrialPlan, base: SeedPlan, *, best: TrialRecord, before: _Asked | None, now: _Asked
+) -> None:
+    split, score = base.resolved.recipe.evaluate.split, metric_text(plan.metric, best.score or 0.0)
+    text = (
+        f"the winner is trial {best.number}: {plan.metric} {score} on val is the best of {now.trials} and flatters it"
+    )
+    if split == "val":
+        note(f'{text}; evaluate.split is "val" as well')
+        return
+    if before and before.trial != now.trial:
+        note(text)
+        warn(f"{split} has been asked before, by trial {before.trial}, which won among {before.trials} trials")
+    else:
+        note(f"{text}; what counts is {split}, asked for no other trial")
+    if base.is_cross_validation:
+        warn(
+            "people who validate in one part are tested in another, so that the values were chosen with their labels: "
+            "to keep test people out, search within one part (--set data.fold=0)"
+        )
 
 
 def _write_best_recipe(
@@ -531,6 +599,6 @@ def _write_best_recipe(
         words += ["--seeds", ",".join(map(str, seeds))]
     header = (
         f"# Trial {best.number}, the best of {n_trials} in study {plan.study!r}: {plan.metric} {score} on val.\n"
-        f"#\n#   {' '.join(words)}\n\n"
+        f"# A row of the sheet that this file makes does not say so itself.\n#\n#   {' '.join(words)}\n\n"
     )
     folder.files.write_text(BEST_RECIPE_FILE, header + to_toml(resolved.recipe, resolved.origins))

@@ -1,7 +1,7 @@
 """What every key means: for people, and as a JSON schema for editors."""
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import tomlkit
@@ -38,11 +38,18 @@ def explained_recipe(layer: ConfigLayer, *, all_keys: bool = False) -> str:
             continue
         parent, _, name = path.rpartition(".")
         text = f"{name} = {tomlkit.item(value).as_string()}"
-        info = infos.get(path) or infos.get(parent)  # of an entry of a table, the table's
+        info = _info_of(path, infos)
         meaning = f"{text.ljust(_WIDTH)} # {_meaning(info) if info else ''} ({origin or 'default'})"
         by_section.setdefault(parent, []).append(meaning)
     sections = ["\n".join([f"[{name}]", *lines] if name else lines) for name, lines in by_section.items()]
     return "\n\n".join(sections)
+
+
+def _info_of(path: str, infos: Mapping[str, KeyInfo]) -> KeyInfo | None:
+    """Return what is declared of a key; of an entry of a table, what is declared of the table."""
+    while path and path not in infos:
+        path = path.rpartition(".")[0]
+    return infos.get(path)
 
 
 def _meaning(info: KeyInfo) -> str:

@@ -28,6 +28,7 @@ NOT_SEARCHED = {
     "seed": "it is chance, and the luckiest seed is no better recipe",
     "model_name": "it changes nothing that is trained",
     "data.synthetic.": "other data ask another question",
+    "finetune.selected_on": "a search compares trials on val, and an epoch is chosen as the recipe says",
     "finetune.fit_on": 'every trial learns from "train" and is scored on "val"',
     "finetune.noise.root": "it changes nothing that is trained",
     "pretrain.": "a trial finetunes and does not pretrain",
@@ -150,7 +151,7 @@ class TuneConfig(Section):
         "median", '"median": a trial stops that was never as good as half of the others at the same epoch'
     )
     pruner_startup_trials: CountOrNone = key(5, "trials that run to their end before any is stopped")
-    pruner_warmup_epochs: CountOrNone = key(1, "every trial runs so long before it may be stopped", unit="epochs")
+    pruner_warmup_epochs: CountOrNone = key(1, "no trial is stopped so early: it may be after one more", unit="epochs")
     space: Annotated[dict[str, Any], AfterValidator(_well_formed)] = key(
         {}, "recipe keys and their values: finetune.lr = { low = 1e-4, high = 1e-2, log = true } or a list"
     )

@@ -14,10 +14,11 @@ from ssl_bio.results.evaluation import Table
 from ssl_bio.results.tables import Ranked, ranked_table
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
+COMPLETE, PRUNED, DIVERGED, FAILED = "complete", "pruned", "diverged", "failed"
 _MOST_ROWS = 10
 _MOST_SPREAD = 3  # interquartile ranges above the median, beyond which a point is drawn at the edge
 
@@ -70,7 +71,7 @@ def value_cell(value: Any) -> str:
 
 def trials_table(record: SearchRecord) -> Table:
     """Return the best trials, complete ones first."""
-    order = {COMPLETE: 0, PRUNED: 1, FAILED: 2}
+    order = {COMPLETE: 0, PRUNED: 1, DIVERGED: 2, FAILED: 3}
     entries = [
         Ranked(
             [str(one.number), *(value_cell(one.values.get(key, "")) for key in record.keys)],
@@ -82,7 +83,9 @@ def trials_table(record: SearchRecord) -> Table:
     shown = min(len(entries), _MOST_ROWS)
     return ranked_table(
         entries,
-        title=f"the best {shown} of {len(entries)} trials by {record.metric} on val",
+        title=f"{len(entries)} trials, the best {record.metric} on val first"
+        if shown == len(entries)
+        else f"the best {shown} of {len(entries)} trials by {record.metric} on val",
         names=[record.metric],
         head=["trial", *short_keys(record.keys)],
         remarks=["epochs", "state"],
@@ -139,7 +142,7 @@ def _history(record: SearchRecord) -> "Figure":
     if pruned:
         places = [_inside(one.score, top) for one in pruned]
         axes.scatter([one.number for one in pruned], places, s=18, marker="x", color="0.6", label="pruned")
-    for one in (one for one in record.trials if one.state == FAILED or one.score is None):
+    for one in (one for one in record.trials if one.state in (DIVERGED, FAILED) or one.score is None):
         axes.axvline(one.number, color="tab:red", alpha=0.3, linewidth=1)
     best = np.minimum if lower_is_better(record.metric) else np.maximum
     if complete:
@@ -168,7 +171,11 @@ def _space(record: SearchRecord) -> "Figure":
         _map(figure, panels[n - 1], record)
     for axes in panels[n:]:
         axes.set_visible(False)
-    handles, labels = panels[0].get_legend_handles_labels()
+    by_label: dict[str, Artist] = {}
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        by_label |= dict(zip(labels, handles, strict=True))
+    labels, handles = list(by_label), list(by_label.values())
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
     return figure
 
@@ -179,6 +186,8 @@ def _panel(axes: "Axes", record: SearchRecord, key: str, *, name: str, numeric: 
     texts = sorted({value_cell(one.values.get(key)) for one in record.trials})
     for state, marker, color in ((PRUNED, "x", "0.6"), (COMPLETE, "o", "tab:blue")):
         shown = [one for one in record.trials if one.state == state and one.score is not None]
+        if not shown:
+            continue
         places = [_place(one, key, texts, numeric=numeric) for one in shown]
         scores = [_inside(one.score, top) for one in shown]
         axes.scatter(places, scores, s=18, label=state, marker=marker, color=color)

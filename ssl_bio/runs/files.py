@@ -82,3 +82,11 @@ def load_header(path: Path) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise CheckpointError(f"{path}: a safetensors file, but not one of ssl-bio's: it has no {_HEADER_KEY!r} header")
     return header
+
+
+def entries_of(folder: Path) -> set[str]:
+    """Return the names in a folder; none where there is no folder. Raises CheckpointError when it cannot be read."""
+    try:
+        return {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written: {error.strerror or error}") from error

@@ -41,7 +41,7 @@ from ssl_bio.runs.checkpoint import (
     check_version,
     load_checkpoint,
 )
-from ssl_bio.runs.files import atomic_write, load_tensors, read_json, save_tensors, write_text
+from ssl_bio.runs.files import atomic_write, entries_of, load_tensors, read_json, save_tensors, write_text
 
 RUNS = Path("checkpoints")
 RECIPE_FILE = "recipe.toml"
@@ -63,10 +63,7 @@ class RunFolder:
     def check(self, *, kind: str, resume: bool, overwrite: bool) -> None:
         """Raise CheckpointError when the folder holds something and neither way out was chosen, or holds another kind
         of run or files that no run has. Touches nothing."""
-        try:
-            entries = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
-        except OSError as error:
-            raise CheckpointError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        entries = entries_of(self.path)
         if not entries:
             return
         if not (resume or overwrite):

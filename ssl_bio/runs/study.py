@@ -22,7 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ssl_bio.errors import CheckpointError
-from ssl_bio.runs.files import read_json
+from ssl_bio.runs.files import entries_of, read_json
 from ssl_bio.runs.folder import FIGURES_FOLDER, RECIPE_FILE, RUN_FILE, RunFolder
 
 STUDY_FILE = "study.json"
@@ -57,10 +57,7 @@ class StudyFolder:
     def check(self, *, resume: bool, overwrite: bool) -> None:
         """Raise CheckpointError when the folder holds something and neither way out was chosen, or holds what no
         search has. Touches nothing."""
-        try:
-            entries = sorted(entry.name for entry in self.path.iterdir()) if self.path.exists() else []
-        except OSError as error:
-            raise CheckpointError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        entries = sorted(entries_of(self.path))
         if not entries:
             return
         if not (resume or overwrite):

@@ -199,15 +199,60 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 class TestSharing:
     """Several machines, one study."""
 
-    def test_only_one_trains_the_winner(self) -> None:
+    def test_only_one_trains_the_winner(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(search, "BEAT_SECONDS", 0.01)
         here, there = part(url="journal:shared.log"), part("elsewhere", url="journal:shared.log")
         claim, elsewhere = here.claim_winner()
         assert elsewhere == ""
-        claim.set_user_attr("trial", 3)
-        claim, elsewhere = there.claim_winner()
-        assert claim.user_attrs["trial"] == 3
-        assert elsewhere.startswith(str(Path("search").absolute()))
+        place = str(Path("search").absolute())
+        with search.beating(claim):
+            assert there.claim_winner()[1].startswith(f"is being trained in {place}")
+        claim.set_user_attr("done", True)
+        assert there.claim_winner()[1].startswith(f"has been trained in {place}")
         assert here.claim_winner()[1] == "", "it goes on where it began"
+
+    def test_the_claim_of_a_machine_that_is_gone_is_taken_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(search, "GRACE_SECONDS", 0.05)
+        here, there = part(url="journal:shared.log"), part("elsewhere", url="journal:shared.log")
+        here.claim_winner()
+        assert there.claim_winner()[1] == ""
+        assert here.claim_winner()[0].user_attrs["owner"] == here.owner, "and back, when that one is gone as well"
+
+    def test_a_trial_that_failed_is_repeated_and_counts_once(self) -> None:
+        tune = TuneConfig(trials=3, sampler="grid")
+        ours = part(tune=tune, axes={"finetune.lr": Choices((1.0, 2.0, 3.0))})
+        broken = True
+
+        def objective(trial: optuna.Trial, values: Mapping[str, Any]) -> float:
+            if broken and values["finetune.lr"] == 1.0:
+                raise RecipeError("no run to start from")
+            return float(values["finetune.lr"])
+
+        def run_all() -> list[float]:
+            while True:
+                with ours.next_trial() as asked:
+                    if not asked:
+                        return sorted(search.values_of(one)["finetune.lr"] for one in ours.trials() if one.value)
+                    ours.run(*asked, objective)
+
+        assert run_all() == [2.0, 3.0]
+        broken = False
+        assert ours.repeat_failed() == 1
+        assert run_all() == [1.0, 2.0, 3.0]
+        assert len(ours.trials()) == 3
+        assert ours.repeat_failed() == 0
+
+    def test_a_grid_leaves_no_combination_out_after_a_trial_too_many(self) -> None:
+        axes: dict[str, Axis] = {"finetune.lr": Choices((1.0, 2.0, 3.0))}
+        ours = part(tune=TuneConfig(trials=1, sampler="grid"), axes=axes)
+        assert run_next(ours)
+        trial = ours.study.ask()
+        trial.set_user_attr("surplus", True)
+        ours.study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        more = part(tune=TuneConfig(trials=3, sampler="grid"), axes=axes)
+        while run_next(more):
+            pass
+        assert sorted(search.values_of(one)["finetune.lr"] for one in more.trials()) == [1.0, 2.0, 3.0]
 
     def test_a_claim_that_nobody_signed_is_free(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(search, "_CLAIM_SECONDS", 0.05)

@@ -69,7 +69,7 @@ def same_weights(one: Path, other: Path) -> bool:
 def test_what_a_search_leaves() -> None:
     said = succeed("tune", "--recipe", "tiny.toml", "--trials", "7", "--set", "tune.pruner=none")
     assert re.search(r"\[7/7\] lr=\S+, dropout=0(\.5)?: Accuracy 0\.\d{4} \(best 0\.\d{4}, trial \d\)", said)
-    assert "the best 7 of 7 trials by Accuracy on val" in said
+    assert "7 trials, the best Accuracy on val first" in said
     assert "importance of each key (fANOVA of 7 trials)" in said
     found = trials()
     assert [row["state"] for row in found] == ["complete"] * 7
@@ -160,7 +160,7 @@ class TestSearch:
         said = succeed("tune", "--recipe", "tiny.toml", *space)
         assert "no longer finite" in said
         states = {row["finetune.lr"]: row for row in trials()}
-        assert states["1e+30"]["state"] == "pruned"
+        assert states["1e+30"]["state"] == "diverged"
         assert "no longer finite" in states["1e+30"]["reason"]
         assert states["0.001"]["state"] == "complete"
 
@@ -226,10 +226,27 @@ class TestGoingOn:
         before = trials()
         assert "--resume goes on with that search" in refused("tune", "--recipe", "tiny.toml", "--trials", "3")
         said = succeed("tune", "--recipe", "tiny.toml", "--trials", "3", "--resume")
-        assert "2 of 3 trials are there already" in said
+        assert "2 trials ended before" in said
         assert trials()[:2] == before
         assert trials() == trials(Path("whole")), "as if it had never stopped"
         assert same_weights(HOME / "best", Path("whole/best"))
+
+    def test_the_row_counts_all_trials_also_when_the_winner_stays(self) -> None:
+        rates = [*RATES, "--set", "tune.space.finetune.lr=[1e-2,1e-9]"]
+        succeed("tune", "--recipe", "tiny.toml", *rates, "--trials", "1")
+        before = load_file(HOME / "best" / "model.safetensors")
+        said = succeed("tune", "--recipe", "tiny.toml", *rates, "--trials", "2", "--resume")
+        assert "has been asked before" not in said
+        (row,) = sheet.read(SHEET)
+        assert (row["lr"], row["grid"]) == ("0.01", "2")
+        after = load_file(HOME / "best" / "model.safetensors")
+        assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+    def test_other_seeds_of_the_winner_are_left_to_finetune(self) -> None:
+        succeed("tune", "--recipe", "tiny.toml", "--trials", "1", "--seeds", "0,1")
+        said = succeed("tune", "--recipe", "tiny.toml", "--trials", "1", "--resume")
+        assert "the winner was trained for --seeds 0,1: for others run ssl-bio finetune --recipe" in said
+        assert len(sheet.read(SHEET)) == 2
 
     def test_another_winner_replaces_the_one_before_and_its_row(self) -> None:
         rates = [*RATES, "--set", "tune.space.finetune.lr=[1e-9,1e-2]"]
@@ -279,8 +296,8 @@ class TestGoingOn:
         shared = ["--storage", "journal:shared/journal.log"]
         succeed("tune", "--recipe", "tiny.toml", *shared, "--trials", "2")
         said = succeed("tune", "--recipe", "tiny.toml", *shared, "--trials", "3", "--out", "elsewhere")
-        assert "2 of 3 trials are there already" in said
-        assert f"is trained in {HOME.absolute()}" in said
+        assert "2 trials ended before" in said
+        assert f"has been trained in {HOME.absolute()}" in said
         assert not Path("elsewhere/best").exists()
         assert len(trials(Path("elsewhere"))) == 3
         again = succeed("tune", "--recipe", "tiny.toml", *shared, "--trials", "3")
@@ -335,6 +352,9 @@ def _wait_for_rows(path: Path, n_rows: int, process: subprocess.Popen[str]) -> N
         (["--set", "finetune.lr=1e-3"], "the command line also gives it one value"),
         (["--set", "tune.metric=AUROCK"], "no metric of task 'classification': choose loss, "),
         (["--set", "finetune.selected_on=test"], "leaves to its winner"),
+        (["--set", 'tune.space.finetune.selected_on=["val","test"]'], "an epoch is chosen as the recipe says"),
+        (["--set", 'tune.space.finetune.mode=["scratch","full"]'], "search them apart"),
+        (["--set", "tune.metric=loss", "--set", "tune.space.finetune.mixup=[0.0,0.2]"], "changes what a loss means"),
         (["--set", "tune.sampler=grid"], "needs a list of values"),
         (["--set", "tune.space.finetune.backbone_lr=[1e-3]"], "finetune.backbone_lr would change nothing"),
         (["--set", "data.split_scheme=subjects"], "split_scheme"),

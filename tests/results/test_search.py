@@ -34,7 +34,7 @@ def test_the_best_is_the_first_of_the_best_complete_trials() -> None:
 
 def test_a_row_a_trial_the_best_first() -> None:
     table = results.trials_table(SEARCH)
-    assert table.title == "the best 5 of 5 trials by MAE on val"
+    assert table.title == "5 trials, the best MAE on val first"
     assert list(table.columns) == ["trial", "lr", "dropout", "MAE", "epochs", "state"]
     assert [row[0] for row in table.rows] == ["1", "4", "0", "2", "3"]
     assert list(table.rows[0]) == ["1", "0.1", "0.1", "1.5000", "3", "complete"]
