@@ -301,7 +301,7 @@ class TestGoingOn:
         assert not Path("elsewhere/best").exists()
         assert len(trials(Path("elsewhere"))) == 3
         again = succeed("tune", "--recipe", "tiny.toml", *shared, "--trials", "3")
-        assert "3 of 3 trials are there already" in again
+        assert "3 trials ended before" in again
         assert "leaves study 'tiny'" in refused("tune", "--recipe", "tiny.toml", *shared, "--overwrite")
 
     def test_another_search_is_refused_by_name(self) -> None:
