@@ -1,9 +1,9 @@
 """`ssl-bio evaluate`: a finished run on a split of its own data, or on other data."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,11 +14,12 @@ from ssl_bio.commands.plan import RunOptions
 from ssl_bio.commands.report import append_rows, say_left_out, show_runs
 from ssl_bio.commands.steps import refuse
 from ssl_bio.config import Recipe, flatten, resolve
-from ssl_bio.config.resolve import from_checkpoint
+from ssl_bio.config.resolve import from_checkpoint, recipe_of
 from ssl_bio.console import note, warn
 from ssl_bio.data.catalog import open_external
 from ssl_bio.data.store import PreparedDataset, Rows
 from ssl_bio.errors import CheckpointError, DataError, RecipeError, SslBioError
+from ssl_bio.pretexts.sources import tokenizer_of
 from ssl_bio.results import sheet, tables
 from ssl_bio.results.evaluation import Evaluation
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_metadata
@@ -248,19 +249,18 @@ class _Seen(NamedTuple):
 
 def _seen_in_training(dataset: PreparedDataset, rows: Rows, metadata: CheckpointMetadata) -> _Seen | None:
     """Return which rows show people or identical windows of the training and validation splits of the run, and of the
-    pretraining that it started from.
+    pretraining that it started from, and of the tokenizer that this one learnt.
 
     People are compared by name where both datasets come from the same publisher. None where the data that it learnt
     from cannot be opened.
     """
     digests, windows, people = _digests(dataset, rows), np.zeros(len(rows), bool), np.zeros(len(rows), bool)
     try:
-        recipes = [metadata.recipe]
-        if metadata.origin:
-            recipes.append(load_metadata(Path(metadata.origin)).recipe)
-        for values in recipes:
+        for values in _learnt_from(metadata):
             recipe = resolve([from_checkpoint(values)]).recipe
             own = open_recipe_dataset(recipe.data)
+            if set(dataset.info.channels) <= set(own.stored_channels or own.info.channels):  # a tokenizer reads more
+                own = own.with_channels(dataset.info.channels)
             splits = own.splits[recipe.data.split_scheme]
             learnt = np.unique(np.concatenate([splits[name] for name in ("train", "val") if name in splits]))
             windows |= np.isin(digests, _digests(own, learnt))
@@ -269,6 +269,20 @@ def _seen_in_training(dataset: PreparedDataset, rows: Rows, metadata: Checkpoint
     except SslBioError:
         return None
     return _Seen(windows | people, len(np.unique(dataset.subjects[rows][people])), int(windows.sum()))
+
+
+def _learnt_from(metadata: CheckpointMetadata) -> Iterator[Mapping[str, Any]]:
+    """Yield the recipes of a run, of the pretraining that it started from, and of the tokenizer that this one learnt.
+
+    Raises CheckpointError when one of them is gone.
+    """
+    yield metadata.recipe
+    if metadata.origin:
+        start = load_metadata(Path(metadata.origin)).recipe
+        yield start
+        tokenizer = tokenizer_of(recipe_of(start, metadata.origin))
+        if tokenizer:
+            yield tokenizer.metadata.recipe
 
 
 def _digests(dataset: PreparedDataset, rows: Rows) -> NDArray[np.bytes_]:

@@ -49,6 +49,16 @@ def find_source(value: str, *, key: str, recipe: Recipe) -> Source:
         raise CheckpointError(f"{key}: {error}{hint}") from error
 
 
+def tokenizer_of(recipe: Recipe) -> Source | None:
+    """Return the run whose codes a recipe's pretraining learns, if it names one.
+
+    Raises CheckpointError when it is not there.
+    """
+    key = recipe.pretrain.tokenizer_key
+    value = getattr(recipe.pretrain, key) if key else ""
+    return find_source(value, key=f"pretrain.{key}", recipe=recipe) if value else None
+
+
 def _how_to_make(name: str, path: Path, recipe: Recipe) -> str:
     if (path / MODEL_FILE).exists():
         return ""  # it is broken, and the error says how
@@ -76,13 +86,12 @@ def seen_test_people(what: str, source: CheckpointMetadata, *, recipe: Recipe, d
     runs that it learnt from itself. People of the same publisher's dataset are compared by name."""
     theirs = recipe_of(source.recipe, what)
     lines = list(_of_one(what, source, theirs=theirs, recipe=recipe, dataset=dataset))
-    key = theirs.pretrain.tokenizer_key
-    value = getattr(theirs.pretrain, key) if key else ""
-    if value:
-        try:
-            tokenizer = find_source(value, key=f"pretrain.{key}", recipe=theirs)
-        except SslBioError:
-            return lines  # gone since: what it had seen cannot be told any more
+    try:
+        tokenizer = tokenizer_of(theirs)
+    except SslBioError:
+        return lines  # gone since: what it had seen cannot be told any more
+    if tokenizer:
+        key = theirs.pretrain.tokenizer_key
         lines += seen_test_people(f"{what}'s {key}", tokenizer.metadata, recipe=recipe, dataset=dataset)
     return lines
 

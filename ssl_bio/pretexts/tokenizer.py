@@ -23,7 +23,7 @@ from ssl_bio.errors import CheckpointError, DataError, SslBioError
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.models.vqvae import VQVAE
 from ssl_bio.pretexts.base import ConfigT, Pretext
-from ssl_bio.pretexts.sources import find_source, seen_test_people
+from ssl_bio.pretexts.sources import seen_test_people, tokenizer_of
 from ssl_bio.pretexts.vqvae import VQVAEPretext
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_checkpoint
 from ssl_bio.runs.inputs import InputSpec, stored_input_spec
@@ -162,12 +162,9 @@ class TokenPretext(Pretext[ConfigT]):
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
         """Return the tokenizer, if the recipe names one. Raises CheckpointError when it is not there."""
-        key = self.config.tokenizer_key
-        value = getattr(self.config, key)
-        if not value:
-            return None
-        found = find_source(value, key=f"pretrain.{key}", recipe=self.recipe)
-        return Tokenizer(key=f"pretrain.{key}", path=found.path, metadata=found.metadata)
+        found = tokenizer_of(self.recipe)
+        key = f"pretrain.{self.config.tokenizer_key}"
+        return Tokenizer(key=key, path=found.path, metadata=found.metadata) if found else None
 
     @property
     def learns_from(self) -> str:

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssl_bio.commands import evaluate
 from ssl_bio.results import sheet
 from tests.command_line import TINY, refused, succeed
+from tests.runs.checkpoints import finished_run, metadata
 
 SHEET = Path("results.csv")
 RECIPE = """
@@ -139,3 +141,11 @@ def test_what_finetuning_checks_evaluation_checks() -> None:
     said = refused("evaluate", "--set", "evaluate.tta_rates=[0.9, 1.1]")
     assert "unknown key evaluate.tta_rates" in said
     assert "evaluate does not train" in refused("evaluate", "--set", "finetune.lr=0.1")
+
+
+def test_what_a_run_learnt_from_includes_the_tokenizer_of_its_pretraining() -> None:
+    tokenizer = finished_run(Path("codes"), recipe={"name": "codes"})
+    pretrain = {"pretext": "joint_tokens", "tokenizer": str(tokenizer.path)}
+    start = finished_run(Path("start"), recipe={"name": "start", "pretrain": pretrain})
+    run = metadata(kind="finetune", recipe={"name": "run"}, origin=str(start.path))
+    assert [values["name"] for values in evaluate._learnt_from(run)] == ["run", "start", "codes"]
