@@ -578,7 +578,7 @@ def _say_what_is_asked(
         note(text)
         warn(f"{split} has been asked before, by trial {before.trial}, which won among {before.trials} trials")
     else:
-        note(f"{text}; what counts is {split}, asked for no other trial")
+        note(f"{text}; {split} is asked for it alone")
     if base.is_cross_validation:
         warn(
             "people who validate in one part are tested in another, so that the values were chosen with their labels: "
