@@ -568,9 +568,7 @@ def _say_what_is_asked(
     plan: TrialPlan, base: SeedPlan, *, best: TrialRecord, before: _Asked | None, now: _Asked
 ) -> None:
     split, score = base.resolved.recipe.evaluate.split, metric_text(plan.metric, best.score or 0.0)
-    text = (
-        f"the winner is trial {best.number}: {plan.metric} {score} on val is the best of {now.trials} and flatters it"
-    )
+    text = f"the winner is trial {best.number}: {plan.metric} {score} on val, flattered as the best of {now.trials}"
     if split == "val":
         note(f'{text}; evaluate.split is "val" as well')
         return
