@@ -7,10 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from ssl_bio.config.resolve import recipe_of
+from ssl_bio.pretexts.base import load_pretext, validation_metrics
 from ssl_bio.runs.checkpoint import load_checkpoint
+from ssl_bio.runs.inputs import stored_input_spec
+from ssl_bio.runs.transfer import load_into
+from ssl_bio.tasks.datasets import open_recipe_dataset
+from ssl_bio.tasks.load import recipe_backbone
 from ssl_bio.training import fit
 from tests.command_line import TINY, only_run, refused, run, succeed
 
+CPU = torch.device("cpu")
 TOKENIZER = (
     TINY.replace('name = "tiny"', 'name = "tokens"')
     .replace("wave_length = 25", "wave_length = 50")
@@ -61,6 +68,22 @@ def test_a_tokenizer_of_two_signals_and_an_encoder_of_one() -> None:
         "finetune", "--recipe", "encoder.toml", "--set", 'data.channels=["ecg"]', "--out", "other", *regression
     )
     assert "starts anew: input scaling" in said
+
+
+def test_validation_metrics_are_of_validation_people() -> None:
+    succeed("pretrain", "--recipe", "tokens.toml", "--set", "pretrain.epochs=1", "--out", "w/tokens")
+    succeed("pretrain", "--recipe", "encoder.toml", "--set", "pretrain.tokenizer=w/tokens", "--out", "w/encoder")
+    checkpoint = load_checkpoint(Path("w/encoder"))
+    recipe, spec = recipe_of(checkpoint.metadata.recipe, "w/encoder"), stored_input_spec(checkpoint.metadata)
+    dataset, pretext = open_recipe_dataset(recipe.data), load_pretext(recipe)
+    objective = pretext.build(recipe_backbone(recipe, spec), spec)
+    load_into(objective.module, checkpoint)
+    logged = history(Path("w/encoder"))[-1]
+    for split, is_logged in (("val", True), ("train", False)):
+        shown = pretext.validation_loader(dataset, CPU)
+        loader = shown if split == "val" else pretext.training_loader(dataset, spec, CPU)
+        found = validation_metrics(objective, loader, window=spec.window, device=CPU, seed=recipe.seed)
+        assert (float(logged["val_loss"]) == pytest.approx(found["loss"], rel=1e-4)) == is_logged
 
 
 def test_joint_codes_replace_timemaes_codewords() -> None:
