@@ -1,49 +1,34 @@
-"""`ssl-bio tune`: trials that finetune with other values and are scored on validation, then the winner on test."""
+"""`ssl-bio tune`: a search that scores trials on validation, then the winner on test."""
 
-import math
-import multiprocessing
-import shlex
-import signal
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
-from multiprocessing.process import BaseProcess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import optuna
-import torch
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.trial import FrozenTrial, TrialState
 
 from ssl_bio.commands import search
-from ssl_bio.commands.finetune import Reporting, finetune, prepare, run_seed
+from ssl_bio.commands.finetune import prepare
 from ssl_bio.commands.plan import RunOptions, SeedPlan, parts_of, plan_seeds
-from ssl_bio.config import COMMAND_LINE, ConfigLayer, Recipe, TuneConfig, flatten, to_toml
-from ssl_bio.config.load import put
+from ssl_bio.commands.trials import TrialPlan, run_trials, search_record, shared_threads
+from ssl_bio.commands.winner import train_winner
+from ssl_bio.config import COMMAND_LINE, Recipe, flatten
 from ssl_bio.config.recipe import keys_of
 from ssl_bio.config.resolve import mine_kinds, search_axes
 from ssl_bio.config.tune import Axis, Choices, Range
-from ssl_bio.console import Ticker, error_console, note, progress, silenced, warn
+from ssl_bio.console import note
 from ssl_bio.errors import RecipeError, SslBioError
-from ssl_bio.metrics import lower_is_better, metric_text
+from ssl_bio.metrics import lower_is_better
 from ssl_bio.results import plots, sheet, tables
 from ssl_bio.results import search as results
-from ssl_bio.results.search import SearchRecord, TrialRecord
+from ssl_bio.results.search import SearchRecord
 from ssl_bio.runs.folder import RUNS
-from ssl_bio.runs.study import BEST_FOLDER, BEST_RECIPE_FILE, STORAGE_FILE, TRIALS_FILE, StudyFolder
+from ssl_bio.runs.study import STORAGE_FILE, TRIALS_FILE, StudyFolder
 from ssl_bio.tasks.base import AnyTask
 from ssl_bio.training import runtime
 
 TUNE_FOLDER = "tune"
-_POLL_SECONDS = 0.5
 _FEWEST_FOR_IMPORTANCE = 6
-_STATES = {
-    TrialState.COMPLETE: results.COMPLETE,
-    TrialState.PRUNED: results.PRUNED,
-    TrialState.FAIL: results.FAILED,
-}
 #: What two machines of one search may have otherwise: it changes no trial.
 _FREE = (
     "tune.trials",
@@ -56,36 +41,7 @@ _FREE = (
     "evaluate.split",
     "evaluate.batch_size",
 )
-
-
 _CHANGES_LOSS = ("finetune.loss", "finetune.label_smoothing", "finetune.mixup")
-
-
-class TrialPlan(NamedTuple):
-    """All that one process needs to take part in a search."""
-
-    options: RunOptions
-    checkpoint: str | None
-    folder: Path
-    storage: str
-    study: str
-    seed: int
-    tune: TuneConfig
-    axes: Mapping[str, Axis]
-    metric: str
-
-    @property
-    def n_trials(self) -> int:
-        """Return how many trials the search has."""
-        return search.n_trials(self.tune, self.axes)
-
-    def open(self) -> search.Search:
-        """Return this process's part in the search."""
-        storage = search.open_storage(self.storage)
-        study = optuna.load_study(study_name=self.study, storage=storage, pruner=search.pruner_of(self.tune))
-        return search.Search(
-            study, storage, folder=StudyFolder(self.folder), axes=self.axes, tune=self.tune, seed=self.seed
-        )
 
 
 def tune(
@@ -123,15 +79,15 @@ def tune(
     try:
         study = _begin(plan, options, description=_description(base, plan, identity), shared=bool(storage))
         _announce(plan, study, base)
-        with _threads(workers):
-            _run_trials(plan, study, workers)
-        record = _search_record(plan, study.ended())
+        with shared_threads(workers):
+            run_trials(plan, study, workers)
+        record = search_record(plan, study.ended())
         _report(plan, study, record)
         if record.best is None:
             reasons = [one.reason for one in record.trials if one.reason]
             why = f"the first with: {reasons[0]}" if reasons else "none ran to its end"
             raise SslBioError(f"none of {len(record.trials)} trials has a score, {why}")
-        _train_winner(plan, study, base, record=record, best=record.best, seeds=seeds)
+        train_winner(plan, study, base, record=record, best=record.best, seeds=seeds)
     except search.STORAGE_ERRORS as error:
         why = str(error).splitlines()[0]
         raise SslBioError(
@@ -287,200 +243,6 @@ def _axis_text(axis: Axis) -> str:
     return ", ".join(results.value_cell(option) for option in axis.options)
 
 
-@contextmanager
-def _threads(workers: int) -> Iterator[None]:
-    """Leave each of several worker processes its share of the cores while the block runs."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(_share(before, workers))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _share(threads: int, workers: int) -> int:
-    return max(1, threads // workers)
-
-
-class _Progress:
-    """Tells of every trial that ended, whoever ran it."""
-
-    def __init__(self, plan: TrialPlan, study: search.Search, tick: Ticker) -> None:
-        self.plan, self.study, self.tick = plan, study, tick
-        self.told = {one.number for one in study.ended()}
-
-    def tell(self) -> None:
-        """Print a line for each trial that ended since."""
-        ended = self.study.ended()
-        for count, trial in enumerate(ended, start=1):
-            if trial.number in self.told:
-                continue
-            self.told.add(trial.number)
-            record = _search_record(self.plan, ended[:count])
-            metric, best = self.plan.metric, record.best
-            so_far = f" (best {metric_text(metric, best.score or 0.0)}, trial {best.number})" if best else ""
-            line = results.trial_line(_trial_record(trial), metric)
-            with silenced(False):
-                note(f"[{count}/{self.study.n_trials}] {line}{so_far}")
-                self.tick(count, {f"best {metric}": best.score or 0.0} if best else None)
-
-
-def _run_trials(plan: TrialPlan, study: search.Search, workers: int) -> None:
-    """Run trials, with as many processes, until all have ended, also those of other machines."""
-    processes = _start_workers(plan, workers)
-    try:
-        with progress(f"tune {plan.study}", study.n_trials) as tick:
-            telling = _Progress(plan, study, tick)
-            tick(len(telling.told))
-            while True:
-                with study.next_trial() as asked:
-                    if asked:
-                        trial, values = asked
-                        study.run(trial, values, partial(_finetune_trial, plan, telling.tell))
-                telling.tell()
-                if not asked:
-                    if all(one.state.is_finished() for one in study.trials()):
-                        break
-                    time.sleep(_POLL_SECONDS)
-    except BaseException:
-        for process in processes:
-            process.terminate()
-        raise
-    finally:
-        for process in processes:
-            process.join()
-    lost = [process.exitcode for process in processes if process.exitcode]
-    if lost:
-        warn(
-            f"{len(lost)} of {len(processes)} further workers ended early (exit code {lost[0]}); their trials were run"
-        )
-
-
-def _start_workers(plan: TrialPlan, workers: int) -> list[BaseProcess]:
-    """Start all workers but the first, which is this process."""
-    context = multiprocessing.get_context("spawn")
-    threads = torch.get_num_threads()
-    processes: list[BaseProcess] = [
-        context.Process(target=work, args=(plan, threads), name=f"tune-{index}", daemon=True)
-        for index in range(1, workers)
-    ]
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which they inherit: Ctrl-C is for the first process
-    try:
-        for process in processes:
-            process.start()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    return processes
-
-
-def work(plan: TrialPlan, threads: int) -> None:
-    """Run trials of a search in a further process until there is none left to begin, or the first process is gone."""
-    torch.set_num_threads(threads)
-    try:
-        with silenced():
-            study = plan.open()
-            while True:
-                with study.next_trial() as asked:
-                    if not asked:
-                        return
-                    trial, values = asked
-                    study.run(trial, values, partial(_finetune_trial, plan, _stop_with_the_first))
-    except KeyboardInterrupt:
-        return
-    except SslBioError as error:
-        error_console.print(f"a worker ended: {error}", markup=False)
-
-
-def _stop_with_the_first() -> None:
-    """Raise KeyboardInterrupt in a further process whose first one is gone: its trial waits for `--resume`."""
-    parent = multiprocessing.parent_process()
-    if parent and not parent.is_alive():
-        raise KeyboardInterrupt
-
-
-def _finetune_trial(
-    plan: TrialPlan, each_epoch: Callable[[], None], trial: optuna.Trial, values: Mapping[str, Any]
-) -> float:
-    """Return the score of a finetuning with these values, on validation.
-
-    Raises TrialPruned when its epochs are worse than those of other trials.
-    """
-    folder, chosen = StudyFolder(plan.folder), _nested(values)
-    chosen.setdefault("finetune", {})["fit_on"] = "train"
-    chosen.setdefault("evaluate", {})["split"] = "val"
-    options = plan.options._replace(
-        out=folder.trial(trial.number),
-        chosen=ConfigLayer(chosen, f"trial {trial.number}"),
-        resume="begun" in trial.user_attrs,
-        grid=plan.n_trials,
-    )
-    trial.set_user_attr("begun", True)
-    with silenced():
-        (seed_plan,) = plan_seeds(options, plan.checkpoint, None)
-        epochs = seed_plan.runs[0].resolved.recipe.finetune.epochs
-        axis = plan.axes.get("finetune.epochs")
-        if axis:  # a step is the same part and epoch in every trial
-            epochs = int(max(axis.options if isinstance(axis, Choices) else (axis.high,)))
-        follow = _Pruning(plan, trial, epochs=epochs, parts=len(seed_plan.runs), each_epoch=each_epoch)
-        device = runtime.pick_device(options.device)
-        result = run_seed(options, seed_plan, device, Reporting(row=False, figures=False, after_epoch=follow))
-    score = result.evaluation.history_row.get(plan.metric, math.nan)
-    if not math.isfinite(score):
-        raise SslBioError(f"it has no {plan.metric} on val: {score}")
-    return score
-
-
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for path, value in values.items():
-        put(nested, path, value)
-    return nested
-
-
-class _Pruning:
-    """Reports a trial's epochs to the study, and stops it when they are worse than those of others."""
-
-    def __init__(
-        self, plan: TrialPlan, trial: optuna.Trial, *, epochs: int, parts: int, each_epoch: Callable[[], None]
-    ) -> None:
-        self.plan, self.trial, self.epochs, self.parts, self.each_epoch = plan, trial, epochs, parts, each_epoch
-        self.reported = set(search.trial_of(trial.study, trial.number).intermediate_values)
-
-    def __call__(self, part: int, row: Mapping[str, float]) -> None:
-        """Report an epoch of a part of a cross-validation. Raises TrialPruned."""
-        self.each_epoch()
-        value = row.get(f"val_{self.plan.metric}", math.nan)
-        step = part * self.epochs + int(row["epoch"])
-        if not math.isfinite(value):
-            return
-        if step not in self.reported:
-            self.trial.report(value, step)
-            self.reported.add(step)
-        # After the last epoch only the evaluation is left, which a sampler learns more from.
-        if step < self.parts * self.epochs and self.trial.should_prune():
-            raise optuna.TrialPruned
-
-
-def _trial_record(trial: FrozenTrial) -> TrialRecord:
-    seconds, reason = trial.duration.total_seconds() if trial.duration else 0.0, search.reason_of(trial)
-    return TrialRecord(
-        number=trial.number,
-        values=search.values_of(trial),
-        state=results.DIVERGED if trial.state == TrialState.PRUNED and reason else _STATES[trial.state],
-        score=trial.value,
-        epochs=len(trial.intermediate_values),
-        seconds=seconds,
-        reason=reason,
-        host=str(trial.user_attrs.get("host", "")),
-    )
-
-
-def _search_record(plan: TrialPlan, trials: Sequence[FrozenTrial]) -> SearchRecord:
-    logs = frozenset(path for path, axis in plan.axes.items() if isinstance(axis, Range) and axis.log)
-    ordered = sorted(trials, key=lambda one: one.number)
-    return SearchRecord([_trial_record(one) for one in ordered], plan.metric, list(plan.axes), logs)
-
-
 def _report(plan: TrialPlan, study: search.Search, record: SearchRecord) -> None:
     """Show the best trials and what mattered; write `trials.csv` and the figures."""
     files = StudyFolder(plan.folder).files
@@ -499,104 +261,3 @@ def _report(plan: TrialPlan, study: search.Search, record: SearchRecord) -> None
         )
     if record.complete and plots.can_draw():
         plots.save_figures(files, results.figures(record))
-
-
-def _train_winner(
-    plan: TrialPlan,
-    study: search.Search,
-    base: SeedPlan,
-    *,
-    record: SearchRecord,
-    best: TrialRecord,
-    seeds: Sequence[int] | None,
-) -> None:
-    """Train the best trial's values as the recipe says, and evaluate them on the split that it names."""
-    folder = StudyFolder(plan.folder)
-    with folder.owned_winner() as mine:
-        if not mine:
-            note(f"another process is training the winner, trial {best.number}, in {folder.path / BEST_FOLDER}")
-            return
-        score, n = metric_text(plan.metric, best.score or 0.0), len(record.trials)
-        chosen = ConfigLayer(_nested(best.values), f"trial {best.number}")
-        options = plan.options._replace(out=folder.path / BEST_FOLDER, chosen=chosen, trials=n)
-        _write_best_recipe(plan, options, best=best, score=score, n_trials=n, seeds=seeds)
-        note(f"the winner's recipe: {folder.path / BEST_RECIPE_FILE}")
-        claim, elsewhere = study.claim_winner()
-        if elsewhere:
-            note(f"the winner, trial {best.number}, {elsewhere}")
-            return
-        before = _Asked.of(claim)
-        now = _Asked(best.number, n, list(seeds or []))
-        if before and before.seeds != now.seeds:
-            warn(
-                f"the winner was trained for {before.seeds_text}: for others run "
-                f"ssl-bio finetune --recipe {folder.path / BEST_RECIPE_FILE}"
-            )
-            return
-        with search.beating(claim):
-            _say_what_is_asked(plan, base, best=best, before=before, now=now)
-            if before not in (None, now):
-                folder.clear_winner()
-            claim.set_user_attr("done", False)
-            claim.set_user_attr("asked", now._asdict())  # only now: what stood for another trial is gone
-            replaces = folder.winner_is_cleared
-            resume = bool(folder.winners()) and not replaces
-            finetune(options._replace(resume=resume, overwrite=replaces), plan.checkpoint, seeds)
-            claim.set_user_attr("done", True)
-
-
-class _Asked(NamedTuple):
-    """For what the test split was asked: a trial, the best of how many, and for which seeds (none: the recipe's)."""
-
-    trial: int
-    trials: int
-    seeds: list[int]
-
-    @classmethod
-    def of(cls, claim: optuna.Study) -> "_Asked | None":
-        """Return what a claim on the winner says; None where test has not been asked."""
-        stored = claim.user_attrs.get("asked")
-        return cls(**stored) if stored else None
-
-    @property
-    def seeds_text(self) -> str:
-        """Return the seeds as a sentence has them."""
-        return f"--seeds {','.join(map(str, self.seeds))}" if self.seeds else "the recipe's seed alone"
-
-
-def _say_what_is_asked(
-    plan: TrialPlan, base: SeedPlan, *, best: TrialRecord, before: _Asked | None, now: _Asked
-) -> None:
-    split, score = base.resolved.recipe.evaluate.split, metric_text(plan.metric, best.score or 0.0)
-    text = f"the winner is trial {best.number}: {plan.metric} {score} on val, flattered as the best of {now.trials}"
-    if split == "val":
-        note(f'{text}; evaluate.split is "val" as well')
-        return
-    if before and before.trial != now.trial:
-        note(text)
-        warn(f"{split} has been asked before, by trial {before.trial}, which won among {before.trials} trials")
-    else:
-        note(f"{text}; {split} is asked for it alone")
-    if base.is_cross_validation:
-        warn(
-            "people who validate in one part are tested in another, so that the values were chosen with their labels: "
-            "to keep test people out, search within one part (--set data.fold=0)"
-        )
-
-
-def _write_best_recipe(
-    plan: TrialPlan, options: RunOptions, *, best: TrialRecord, score: str, n_trials: int, seeds: Sequence[int] | None
-) -> None:
-    folder = StudyFolder(plan.folder)
-    seed_plan = plan_seeds(options, plan.checkpoint, seeds)[0]
-    resolved = seed_plan.resolved.without_search()
-    words = ["ssl-bio finetune --recipe", shlex.quote(str(folder.path / BEST_RECIPE_FILE))]
-    if seed_plan.runs[0].start and plan.checkpoint:
-        words += ["--checkpoint", shlex.quote(plan.checkpoint)]
-    if seeds:
-        words += ["--seeds", ",".join(map(str, seeds))]
-    header = (
-        f"# Trial {best.number}, the best of {n_trials} in study {plan.study!r}: {plan.metric} {score} on val.\n"
-        f"# A row of the sheet that this file makes does not say so itself.\n#\n#   {' '.join(words)}\n\n"
-    )
-    folder.files.write_text(BEST_RECIPE_FILE, header + to_toml(resolved.recipe, resolved.origins))

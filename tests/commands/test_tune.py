@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ssl_bio.commands import tune
+from ssl_bio.commands import trials as commands_trials
 from ssl_bio.commands.finetune import run_seed
 from ssl_bio.data.store import PreparedDataset, Rows
 from ssl_bio.errors import SslBioError
@@ -180,7 +180,7 @@ class TestSearch:
                 raise SslBioError("no such thing")
             return real(*arguments)
 
-        monkeypatch.setattr(tune, "run_seed", fail_once)
+        monkeypatch.setattr(commands_trials, "run_seed", fail_once)
         said = succeed("tune", "--recipe", "tiny.toml", "--trials", "2")
         assert "failed: no such thing" in said
         assert [row["state"] for row in trials()] == ["failed", "complete"]
