@@ -49,13 +49,15 @@ class TimeMAEPretext(TokenPretext[TimeMAEPretextConfig]):
             beta=config.beta,
             label_smoothing=config.label_smoothing,
             straight_through=config.straight_through,
+            learns_codes=self.tokenizer is not None,
         )
 
 
 class TimeMAEObjective(BaseObjective):
     """Masked representation regression and masked codeword classification (TimeMAE, equations 5-8).
 
-    loss = alpha * MSE(prediction, target) + beta * CE(scores, codewords), with label smoothing in CE.
+    loss = alpha * MSE(prediction, target) + beta * CE(scores, codewords), with label smoothing in CE. With
+    `learns_codes`, codewords come with the windows, as targets.
     """
 
     def __init__(
@@ -70,14 +72,18 @@ class TimeMAEObjective(BaseObjective):
         label_smoothing: float = 0.0,
         straight_through: bool = False,
         mask_per_sample: bool = False,
+        learns_codes: bool = False,
     ) -> None:
-        self.module = model
+        self.module, self.learns_codes = model, learns_codes
         self.lr, self.mask_ratio, self.momentum = lr, mask_ratio, momentum
         self.alpha, self.beta, self.label_smoothing = alpha, beta, label_smoothing
         self.straight_through, self.mask_per_sample = straight_through, mask_per_sample
 
     def step(self, batch: TensorBatch) -> StepOutput:
-        """Return the loss of signals `(batch, n_channels, length)`; targets, if any, are the codes of all tokens."""
+        """Return the loss of signals `(batch, n_channels, length)`.
+
+        With `learns_codes` the targets are the codes of all tokens, `(batch, n_tokens)`; else they are not looked at.
+        """
         inputs, model = batch.inputs, self.module
         mask = random_mask(
             n_tokens=model.backbone.n_tokens,
@@ -85,7 +91,7 @@ class TimeMAEObjective(BaseObjective):
             batch_size=len(inputs),
             per_sample=self.mask_per_sample,
         ).to(inputs.device)
-        prediction = model(inputs, mask, batch.targets)
+        prediction = model(inputs, mask, batch.targets if self.learns_codes else None)
         scores = prediction.scores.flatten(0, 1)
         codewords = prediction.codewords.flatten(0, 1)
         if not self.straight_through:
