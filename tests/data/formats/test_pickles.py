@@ -151,7 +151,7 @@ def test_these_pickles_are_hostile_indeed() -> None:
         # Unpickled on purpose, and nowhere else in this repository: only Python's own loader shows that these bytes run
         # code where ours refuses them. They are made in this file, never read from one, and all that they do is to make
         # an empty file `hacked` in the test's temporary folder.
-        pickle.loads(HOSTILE[kind][0])
+        pickle.loads(HOSTILE[kind][0])  # bytes made in this file, to prove that they are hostile
         assert traces() == ["hacked"], kind
         Path("hacked").unlink()
 
