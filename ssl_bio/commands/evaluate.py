@@ -258,7 +258,7 @@ def _seen_in_training(dataset: PreparedDataset, rows: Rows, metadata: Checkpoint
     try:
         for values in _learnt_from(metadata):
             recipe = resolve([from_checkpoint(values)]).recipe
-            own = open_recipe_dataset(recipe.data)
+            own = open_recipe_dataset(recipe.data, download=False)
             if set(dataset.info.channels) <= set(own.stored_channels or own.info.channels):  # a tokenizer reads more
                 own = own.with_channels(dataset.info.channels)
             splits = own.splits[recipe.data.split_scheme]

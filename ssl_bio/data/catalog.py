@@ -24,17 +24,22 @@ def open_dataset(
     options: ReadOptions = _NO_OPTIONS,
     channels: Sequence[str] = (),
     synthetic: Mapping[str, int] | None = None,
+    download: bool = True,
 ) -> PreparedDataset:
     """Open a dataset with the named channels, or all: generate an embedded one, download a published one when absent.
 
-    `root`: see `store.data_root`. `synthetic`: parameters of the embedded dataset that has some.
+    `root`: see `store.data_root`. `download`: else a published one must be prepared already. `synthetic`: parameters of
+    the embedded dataset that has some.
 
     Raises DataError when it can be neither found nor had.
     """
-    return _open(name, root=root, options=options, synthetic=synthetic or {}).with_channels(channels)
+    found = _open(name, root=root, options=options, synthetic=synthetic or {}, download=download)
+    return found.with_channels(channels)
 
 
-def _open(name: str, *, root: str, options: ReadOptions, synthetic: Mapping[str, int]) -> PreparedDataset:
+def _open(
+    name: str, *, root: str, options: ReadOptions, synthetic: Mapping[str, int], download: bool
+) -> PreparedDataset:
     dataset, home = load_dataset(name), store.data_root(root)
     if dataset.is_embedded:
         options.require_unset()
@@ -44,7 +49,7 @@ def _open(name: str, *, root: str, options: ReadOptions, synthetic: Mapping[str,
         return store.open_prepared(folder)
     chosen = " --recipe THIS_RECIPE" if options.chosen else ""
     by_hand = f"ssl-bio data prepare {name} --from PATH_OF_THE_ZIP_OR_FOLDER{chosen}"
-    if not dataset.url:
+    if not dataset.url or not download:
         raise DataError(f"{folder.name} is not prepared under {home}; with the files of {dataset.homepage}: {by_hand}")
     note(f"{folder.name} is not prepared under {home}: downloading {name} from {dataset.homepage}")
     try:

@@ -114,7 +114,7 @@ def _of_one(
             )
         return
     try:
-        own = open_recipe_dataset(theirs.data)
+        own = open_recipe_dataset(theirs.data, download=False)  # for a note alone nothing is fetched
     except SslBioError:
         yield f"{what} learnt from other windows of {ours.dataset}: which test people it has seen cannot be told"
         return

@@ -19,8 +19,10 @@ def read_options(config: DataConfig) -> ReadOptions:
     )
 
 
-def open_recipe_dataset(config: DataConfig) -> PreparedDataset:
+def open_recipe_dataset(config: DataConfig, *, download: bool = True) -> PreparedDataset:
     """Open a recipe's dataset: the embedded ones are made, a published one is downloaded and prepared when absent.
+
+    `download`: else a published one must be prepared already.
 
     Raises DataError when it can be neither found nor had.
     """
@@ -30,5 +32,6 @@ def open_recipe_dataset(config: DataConfig) -> PreparedDataset:
         options=read_options(config),
         channels=config.channels,
         synthetic=config.synthetic.model_dump(),
+        download=download,
     )
     return data.with_folds(config.split_scheme, config.folds, config.fold) if config.folds else data

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ssl_bio.config import Recipe
+from ssl_bio.data.ingest import archive
 from ssl_bio.errors import CheckpointError
 from ssl_bio.pretexts.sources import find_source, seen_test_people
 from ssl_bio.runs.checkpoint import CheckpointMetadata
@@ -107,6 +108,13 @@ def test_test_people_in_other_windows_are_counted() -> None:
     people = {dataset.subjects[row] for row in dataset.rows("subject", "test")}
     (line,) = seen_test_people("it", source_of(theirs), recipe=recipe, dataset=dataset)
     assert line.startswith(f"it learnt from signals (no labels) of {len(learnt & people)} of {len(people)} test people")
+
+
+def test_windows_that_are_not_at_hand_are_not_fetched_for_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "download", lambda *arguments: pytest.fail("fetched"))
+    recipe = recipe_of(dataset="bidmc")
+    (line,) = seen_test_people("it", source_of(recipe), recipe=recipe, dataset=prepared(recipe_of()))
+    assert line == "it learnt from other windows of bidmc: which test people it has seen cannot be told"
 
 
 def test_the_tokenizer_of_a_pretrained_backbone_is_asked_too() -> None:
