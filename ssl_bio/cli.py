@@ -331,25 +331,31 @@ def data_list(root: RootOption = "") -> None:
 
 @data_app.command("prepare")
 def data_prepare(
-    name: Annotated[str, typer.Argument(help="A name from `ssl-bio data list`.")],
+    name: Annotated[
+        str, typer.Argument(help="A name from `ssl-bio data list`, or a new one for recordings of your own.")
+    ],
     origin: Annotated[
-        str, typer.Option("--from", metavar="PATH_OR_URL", help="The publisher's folder, zip or address.")
+        str,
+        typer.Option("--from", metavar="PATH_OR_URL", help="The publisher's folder, zip or address, or your folder."),
     ],
     recipe_name: Annotated[
-        str, typer.Option("--recipe", metavar="FILE", help="Cut recordings as this recipe's [data] says.")
+        str, typer.Option("--recipe", metavar="FILE", help="Show the windows that this recipe's [data] cuts.")
     ] = "",
     overrides: SetOption = None,
     max_skipped: Annotated[
         float, typer.Option("--max-skipped", min=0, max=1, help="Share of broken records that may be left out.")
     ] = 0.05,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what was prepared under this name from elsewhere.")
+    ] = False,
     root: RootOption = "",
 ) -> None:
-    """Read a publisher's files once into the memory-mapped store; interrupted, the same command goes on.
+    """Read files once into a store of recordings, which any recipe opens; interrupted, the same command goes on.
 
     Examples:
 
     * `ssl-bio data prepare har --from "UCI HAR Dataset.zip"`
-    * `ssl-bio data prepare cinc2017 --from training2017.zip --recipe ecg-rhythm.toml`
+    * `ssl-bio data prepare sleep-lab --from my_folder_with_a_table_csv`
     * `ssl-bio data prepare mitdb --from mitdb.zip --set data.window=4.096 --set data.stride=2.048`
     """
     from ssl_bio.commands import data
@@ -361,6 +367,7 @@ def data_prepare(
         recipe_name=recipe_name,
         overrides=overrides or [],
         max_skipped=max_skipped,
+        overwrite=overwrite,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ssl_bio.config import Recipe
 from ssl_bio.console import warn
-from ssl_bio.data.store import PreparedDataset
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.results import sheet, tables
 from ssl_bio.results.evaluation import Evaluation
 from ssl_bio.runs.checkpoint import CheckpointMetadata

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ssl_bio.data.store import DatasetInfo
+from ssl_bio.data.dataset import DatasetInfo
 from ssl_bio.errors import CheckpointError
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.runs.checkpoint import Checkpoint, CheckpointMetadata

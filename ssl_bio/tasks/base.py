@@ -14,9 +14,9 @@ from torch import nn
 from ssl_bio.config import EvaluateConfig, Recipe, TaskConfig
 from ssl_bio.config.kinds import TASKS
 from ssl_bio.data.augmentations import check_augmentations
+from ssl_bio.data.dataset import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.loader import BatchSource, Loader, SignalDataset, check_missing
 from ssl_bio.data.splits import draw_labelled, draw_people, draw_share
-from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.errors import DataError, RecipeError, SslBioError
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.results.evaluation import Evaluation, Predictions, Table
@@ -202,12 +202,13 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
         device: torch.device,
         validating: bool = False,
     ) -> Evaluation:
-        """Predict rows of a split and score the predictions, which say whose they are.
+        """Predict rows of a split and score the predictions, which say whose they are and where they were recorded.
 
         `validating`: after an epoch of training, to choose one.
         """
         found = self.predict(model, target, EvaluationRequest(dataset, rows, split, spec, device, validating))
-        whose = {"row": rows, "subject": dataset.subjects[rows]}
+        files, starts = dataset.places(rows)
+        whose = {"row": rows, "subject": dataset.subjects[rows], "file": files, "start": starts}
         return self.score(target, Predictions(arrays={**whose, **found.arrays}, constants=found.constants))
 
     def pool(self, target: TargetT, parts: Sequence[Evaluation]) -> Evaluation:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_bio.config.tasks import ClassificationConfig, EvaluateConfig
-from ssl_bio.data.store import PreparedDataset, Rows
+from ssl_bio.data.dataset import PreparedDataset, Rows
 from ssl_bio.errors import DataError
 from ssl_bio.metrics.classification import confusion
 from ssl_bio.results.evaluation import Evaluation, Table

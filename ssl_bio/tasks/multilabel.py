@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_bio.config.tasks import EvaluateConfig, MultilabelConfig
-from ssl_bio.data.store import PreparedDataset, Rows
+from ssl_bio.data.dataset import PreparedDataset, Rows
 from ssl_bio.metrics import compute
 from ssl_bio.results.evaluation import Evaluation, Table
 from ssl_bio.tasks.classification import positions_of

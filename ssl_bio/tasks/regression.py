@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from ssl_bio.config.tasks import RegressionConfig, RegressionEvaluateConfig
 from ssl_bio.data.augmentations import parse_augmentation
+from ssl_bio.data.dataset import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.events import EventTrack
 from ssl_bio.data.loader import Loader, SignalDataset
-from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.metrics import compute, metric_text
 from ssl_bio.models.heads import Predictor, Unit

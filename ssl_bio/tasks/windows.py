@@ -14,8 +14,9 @@ from ssl_bio.config import EvaluateConfig, Recipe, WindowTaskConfig
 from ssl_bio.config.kinds import TASKS
 from ssl_bio.console import warn
 from ssl_bio.data.augmentations import even_crops, time_stretch
+from ssl_bio.data.dataset import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.loader import Batch, BatchSource, FeatureDataset, Loader
-from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows, TargetInfo
+from ssl_bio.data.targets import TargetInfo
 from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.metrics import compute, metrics_of
 from ssl_bio.models.base import Backbone, SignalNetwork

@@ -9,7 +9,7 @@ import numpy as np
 from ssl_bio.data.formats import signal_files
 from ssl_bio.data.ingest.archive import Files
 from ssl_bio.data.splits import SPLITS
-from ssl_bio.data.store import TargetInfo
+from ssl_bio.data.targets import TargetInfo
 from ssl_bio.errors import DataError
 
 TABLE = "table.csv"
@@ -31,11 +31,16 @@ class Part(NamedTuple):
     channels: tuple[str, ...]  # empty: the table does not say
     targets: dict[str, float | int]
 
-    def span(self, n_samples: int, sampling_rate: float) -> tuple[int, int]:
+    def span(self, n_samples: int) -> tuple[int, int]:
         """Return the first sample, and the one after the last, in a file of `n_samples`.
 
-        Raises DataError when the file is too short.
+        Raises DataError when the file is too short, or when the line's sampling rate is not known.
         """
+        if self.start == 0 and np.isinf(self.end):
+            return 0, n_samples
+        sampling_rate = self.sampling_rate
+        if not sampling_rate:
+            raise DataError(f"{TABLE}, line {self.line}: start and end are in seconds: give a column sampling_rate")
         first = round(self.start * sampling_rate)
         last = n_samples if np.isinf(self.end) else round(self.end * sampling_rate)
         if first >= n_samples or last > n_samples:

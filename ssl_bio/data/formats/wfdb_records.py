@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_bio.data.ingest.archive import Files
-from ssl_bio.data.store import Signals
+from ssl_bio.data.recording import Signals
 from ssl_bio.errors import DataError
 
 

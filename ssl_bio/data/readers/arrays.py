@@ -1,25 +1,30 @@
 """A lab's own recordings: signal files beside a table that says what they are."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ssl_bio.data.formats import array_table, signal_files
 from ssl_bio.data.formats.array_table import TABLE, Part
 from ssl_bio.data.formats.signal_files import SignalFile
-from ssl_bio.data.ingest.append_log import RecordWindows
 from ssl_bio.data.ingest.archive import Files
 from ssl_bio.data.ingest.ingest import Ingest
+from ssl_bio.data.options import WindowOptions
+from ssl_bio.data.recording import Recording
+from ssl_bio.data.recording_store import RecordingStore
 from ssl_bio.data.registry import Dataset
 from ssl_bio.data.splits import SPLITS, Split, assign_groups, draw_subjects
-from ssl_bio.data.store import ReadOptions, Subjects, Targets
-from ssl_bio.data.windows import Windower
+from ssl_bio.data.targets import TargetInfo
+from ssl_bio.data.windowing import LabelledWindows, Windowing, WindowTable
+from ssl_bio.data.windows import Track, Windower
 from ssl_bio.errors import DataError
 
 TITLE = "Your own recordings: signal files (.npy, .npz, .csv, .mat) beside a table.csv"
 
 
-def read(files: Files, options: ReadOptions) -> Ingest:
+def read(files: Files) -> Ingest:
     """Read a folder or zip of recordings and a `table.csv` with a line for each.
 
     A recording is a file that `signal_files` can read. The table's columns:
@@ -34,45 +39,60 @@ def read(files: Files, options: ReadOptions) -> Ingest:
       name, as in `heart_rate [beats/min]`; anything else is the name of a class. Classes that are numbers need a
       letter before them.
 
-    All windows of a line have its targets. They last `data.window` s, by default as long as the shortest part (for
-    parts of equal length that is all of them), and follow one another without overlap unless `data.stride` says
-    otherwise. A part shorter than the window is padded; a window with NaN or infinite samples is left out. Without
-    `data.window` and `end` all files are looked through once before, and a broken one ends it there.
-
     Raises DataError that names the table's line or the file.
     """
     parts, kinds = array_table.read(files)
-    recordings: dict[str, list[Part]] = {}
+    by_file: dict[str, list[Part]] = {}
     for part in parts:
-        recordings.setdefault(part.file, []).append(part)
+        by_file.setdefault(part.file, []).append(part)
     channels = _channels(files, parts[0])
-    chosen = _complete(files, options, recordings)
-    windower = Windower(chosen)
 
-    def read_windows(name: str) -> RecordWindows:
+    def read_file(name: str) -> list[Recording]:
         file = _load(files, name)
-        _check_channels(file, recordings[name], channels)
-        return _joined(
-            [_windows(windower, file, part, sampling_rate=_rate(part, options)) for part in recordings[name]]
-        )
+        _check_channels(file, by_file[name], channels)
+        return [_recording(file, part) for part in by_file[name]]
 
-    return Ingest(
-        title=TITLE,
-        source=files.source.name,
-        sampling_rate=chosen.sampling_rate,
-        channels=channels,
+    facts = {
+        "channels": list(channels),
+        "targets": {name: info.model_dump(mode="json") for name, info in kinds.items()},
+    }
+    return Ingest(title=TITLE, source=files.source.name, records=list(by_file), read=read_file, facts=facts)
+
+
+def windowing(store: RecordingStore, options: WindowOptions) -> Windowing:
+    """Return windows that all have the targets of their line of the table.
+
+    They last `data.window` s, by default as long as the shortest part (for parts of equal length that is all of them),
+    and follow one another without overlap unless `data.stride` says otherwise. A part shorter than the window is
+    padded; a window with NaN or infinite samples is left out.
+
+    Raises DataError where neither table nor options say the sampling rate, or where the table says several.
+    """
+    windower = Windower(_complete(store, options))
+    targets = {name: TargetInfo.model_validate(info) for name, info in store.facts["targets"].items()}
+
+    def label(recording: Recording) -> LabelledWindows:
+        windows = windower.windows(recording.signals, _rate(recording.facts, options))
+        values: dict[str, NDArray[Any] | Track] = {
+            name: np.full(len(windows.starts), value, np.float32 if targets[name].kind == "value" else np.int64)
+            for name, value in recording.facts["targets"].items()
+        }
+        return LabelledWindows(record=windows, targets=values)
+
+    return Windowing(
+        options=windower.options,
+        channels=tuple(store.facts["channels"]),
         unit=windower.unit("as recorded"),
-        targets=kinds,
-        records=list(recordings),
-        read=read_windows,
-        split=lambda subjects, targets: {"subject": _split(subjects, targets)},
+        targets=targets,
+        window=label,
+        split=lambda table: {"subject": _split(table)},
         schemes={
-            "subject": "as the table says" if "split" in kinds else "subjects are drawn 80 / 10 / 10, seed 42",
+            "subject": "as the table says" if "split" in targets else "subjects are drawn 80 / 10 / 10, seed 42",
         },
     )
 
 
-DATASET = Dataset(title=TITLE, homepage="your own recordings", read=read)
+DATASET = Dataset(title=TITLE, homepage="your own recordings", read=read, windowing=windowing)
 
 
 def _load(files: Files, name: str) -> SignalFile:
@@ -97,57 +117,38 @@ def _check_channels(file: SignalFile, parts: Sequence[Part], channels: tuple[str
             )
 
 
-def _complete(files: Files, options: ReadOptions, recordings: Mapping[str, Sequence[Part]]) -> ReadOptions:
-    """Return the options with everything decided that they leave open."""
-    parts = [part for found in recordings.values() for part in found]
-    rates = sorted({_rate(part, options) for part in parts})
-    if len(rates) > 1 and not options.sampling_rate:
-        shown = ", ".join(f"{rate:g}" for rate in rates)
-        raise DataError(f"{TABLE}: sampling rates {shown} Hz: set data.sampling_rate to the one to resample to")
-    window = options.window or min(_durations(files, options, recordings))
-    protocol = ReadOptions(sampling_rate=rates[0], window=window, stride=window, highpass=0.0, standardize="none")
-    return options.with_defaults(protocol)
-
-
-def _rate(part: Part, options: ReadOptions) -> float:
-    rate = part.sampling_rate or options.sampling_rate
-    if rate <= 0:
-        raise DataError(f"{TABLE}, line {part.line}: no sampling_rate, neither here nor as data.sampling_rate")
-    return rate
-
-
-def _durations(files: Files, options: ReadOptions, recordings: Mapping[str, Sequence[Part]]) -> Iterator[float]:
-    """Yield how many seconds each part lasts."""
-    for name, parts in recordings.items():
-        n_samples = None if np.isfinite([part.end for part in parts]).all() else _load(files, name).signals.shape[1]
-        for part in parts:
-            rate = _rate(part, options)
-            first, last = part.span(n_samples, rate) if n_samples else (part.start * rate, part.end * rate)
-            yield (last - first) / rate
-
-
-def _windows(windower: Windower, file: SignalFile, part: Part, *, sampling_rate: float) -> RecordWindows:
-    first, last = part.span(file.signals.shape[1], sampling_rate)
-    windows = windower.windows(file.signals[:, first:last], sampling_rate)
-    n = len(windows.starts)
-    targets = {
-        name: np.full(n, value, np.int64 if isinstance(value, int) else np.float32)
-        for name, value in part.targets.items()
-    }
-    return RecordWindows(windows.signals, [part.subject] * n, targets, windows.dropped)
-
-
-def _joined(parts: Sequence[RecordWindows]) -> RecordWindows:
-    reasons = {why for windows in parts for why in windows.dropped}
-    return RecordWindows(
-        np.concatenate([windows.signals for windows in parts]),
-        [subject for windows in parts for subject in windows.subjects],
-        {name: np.concatenate([windows.targets[name] for windows in parts]) for name in parts[0].targets},
-        {why: sum(windows.dropped.get(why, 0) for windows in parts) for why in sorted(reasons)},
+def _recording(file: SignalFile, part: Part) -> Recording:
+    """Return a line of the table as a recording."""
+    first, last = part.span(file.signals.shape[1])
+    return Recording(
+        name=part.file,
+        subject=part.subject,
+        start=part.start,
+        arrays={"signals": file.signals[:, first:last]},
+        facts={"line": part.line, "sampling_rate": part.sampling_rate, "targets": part.targets},
     )
 
 
-def _split(subjects: Subjects, targets: Targets) -> Split:
-    if "split" not in targets:
-        return draw_subjects(subjects)
-    return assign_groups(np.asarray(targets["split"]), {name: [code] for code, name in enumerate(SPLITS)})
+def _complete(store: RecordingStore, options: WindowOptions) -> WindowOptions:
+    """Return the options with everything decided that they leave open."""
+    rates = sorted({_rate(entry.facts, options) for entry in store.entries})
+    if len(rates) > 1 and not options.sampling_rate:
+        shown = ", ".join(f"{rate:g}" for rate in rates)
+        raise DataError(f"{TABLE}: sampling rates {shown} Hz: set data.sampling_rate to the one to resample to")
+    durations = (entry.blocks["signals"].shape[1] / _rate(entry.facts, options) for entry in store.entries)
+    window = options.window or min(durations)
+    protocol = WindowOptions(sampling_rate=rates[0], window=window, stride=window, highpass=0.0, standardize="none")
+    return options.with_defaults(protocol)
+
+
+def _rate(facts: Mapping[str, Any], options: WindowOptions) -> float:
+    rate = float(facts["sampling_rate"] or options.sampling_rate)
+    if rate <= 0:
+        raise DataError(f"{TABLE}, line {facts['line']}: no sampling_rate, neither here nor as data.sampling_rate")
+    return rate
+
+
+def _split(table: WindowTable) -> Split:
+    if "split" not in table.targets:
+        return draw_subjects(table.subjects)
+    return assign_groups(table.targets["split"], {name: [code] for code, name in enumerate(SPLITS)})
