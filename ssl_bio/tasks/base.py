@@ -207,8 +207,8 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
         `validating`: after an epoch of training, to choose one.
         """
         found = self.predict(model, target, EvaluationRequest(dataset, rows, split, spec, device, validating))
-        files, starts = dataset.places(rows)
-        whose = {"row": rows, "subject": dataset.subjects[rows], "file": files, "start": starts}
+        recordings, starts = dataset.places(rows)
+        whose = {"row": rows, "subject": dataset.subjects[rows], "recording": recordings, "start": starts}
         return self.score(target, Predictions(arrays={**whose, **found.arrays}, constants=found.constants))
 
     def pool(self, target: TargetT, parts: Sequence[Evaluation]) -> Evaluation:

@@ -31,14 +31,13 @@ class Part(NamedTuple):
     channels: tuple[str, ...]  # empty: the table does not say
     targets: dict[str, float | int]
 
-    def span(self, n_samples: int) -> tuple[int, int]:
+    def span(self, n_samples: int, sampling_rate: float) -> tuple[int, int]:
         """Return the first sample, and the one after the last, in a file of `n_samples`.
 
         Raises DataError when the file is too short, or when the line's sampling rate is not known.
         """
         if self.start == 0 and np.isinf(self.end):
             return 0, n_samples
-        sampling_rate = self.sampling_rate
         if not sampling_rate:
             raise DataError(f"{TABLE}, line {self.line}: start and end are in seconds: give a column sampling_rate")
         first = round(self.start * sampling_rate)
@@ -143,7 +142,7 @@ def _part(line: Line, number: int, *, known: Collection[str], folder: str, targe
     name = folder + line["file"].replace("\\", "/")
     if name not in known:
         raise DataError(f"{TABLE}, line {number}: no file {line['file']!r}")
-    if not name.endswith(signal_files.SUFFIXES):
+    if not name.lower().endswith(signal_files.SUFFIXES):
         raise DataError(f"{TABLE}, line {number}: {line['file']} is none of {', '.join(signal_files.SUFFIXES)}")
     rate = _number(number, line, column="sampling_rate", default=0.0)
     start, end = (

@@ -1,14 +1,15 @@
 """A lab's own recordings: signal files beside a table that says what they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_bio.data.channels import match_channels
 from ssl_bio.data.formats import array_table, signal_files
 from ssl_bio.data.formats.array_table import TABLE, Part
-from ssl_bio.data.formats.signal_files import SignalFile
+from ssl_bio.data.formats.signal_files import SignalFile, Signals
 from ssl_bio.data.ingest.archive import Files
 from ssl_bio.data.ingest.ingest import Ingest
 from ssl_bio.data.options import WindowOptions
@@ -21,7 +22,7 @@ from ssl_bio.data.windowing import LabelledWindows, Windowing, WindowTable
 from ssl_bio.data.windows import Track, Windower
 from ssl_bio.errors import DataError
 
-TITLE = "Your own recordings: signal files (.npy, .npz, .csv, .mat) beside a table.csv"
+TITLE = "Your own recordings: signal files of any known format beside a table.csv"
 
 
 def read(files: Files) -> Ingest:
@@ -31,10 +32,12 @@ def read(files: Files) -> Ingest:
 
     - `file`, as seen from the table;
     - `subject`, if there is such a column; else every file counts as a person of its own;
-    - `sampling_rate` in Hz, or `data.sampling_rate` for all; with both, files are resampled to the latter;
+    - `sampling_rate` in Hz where files do not say it, or `data.sampling_rate` for all; with both, files are resampled
+      to the latter;
     - `start` and `end` in s, if there are: several lines may speak of parts of one file;
     - `split` (train, val or test), if there is; else 80 / 10 / 10 by subject, seed 42. It is kept as a target, too;
-    - `channels`, their names with ";" between, if there is; else a .csv file's first line, else ch0, ch1 ...;
+    - `channels`, their names with ";" between, if there is; else as the files name them, else ch0, ch1 ... The first
+      file's are those of all: others may have them in another order or spelling, and further ones;
     - every other column is a target: numbers are values (an empty cell is missing), in the unit that may follow the
       name, as in `heart_rate [beats/min]`; anything else is the name of a class. Classes that are numbers need a
       letter before them.
@@ -45,12 +48,11 @@ def read(files: Files) -> Ingest:
     by_file: dict[str, list[Part]] = {}
     for part in parts:
         by_file.setdefault(part.file, []).append(part)
-    channels = _channels(files, parts[0])
+    channels = _names(_load(files, parts[0].file).file, parts[0])
 
     def read_file(name: str) -> list[Recording]:
-        file = _load(files, name)
-        _check_channels(file, by_file[name], channels)
-        return [_recording(file, part) for part in by_file[name]]
+        signals = _load(files, name)
+        return [_recording(signals, part, channels) for part in by_file[name]]
 
     facts = {
         "channels": list(channels),
@@ -95,37 +97,51 @@ def windowing(store: RecordingStore, options: WindowOptions) -> Windowing:
 DATASET = Dataset(title=TITLE, homepage="your own recordings", read=read, windowing=windowing)
 
 
-def _load(files: Files, name: str) -> SignalFile:
-    with files.borrowed(name) as (path,):
-        return signal_files.load(path)
+def _load(files: Files, name: str) -> Signals:
+    """Return the signals of a file, which may need others of its name beside it."""
+    stem = name.rpartition(".")[0]
+    companions = [stem + suffix for suffix in signal_files.COMPANIONS if files.has(stem + suffix)]
+    with files.borrowed(name, *companions) as (path, *_):
+        return signal_files.load_file(path)
 
 
-def _channels(files: Files, first: Part) -> tuple[str, ...]:
-    """Return the channels' names, which all files share."""
-    file = _load(files, first.file)
-    return first.channels or file.channels or tuple(f"ch{index}" for index in range(len(file.signals)))
+def _names(file: SignalFile, part: Part) -> tuple[str, ...]:
+    """Return the names of a file's channels, as the table or the file itself has them.
+
+    Raises DataError when the table has another number of them.
+    """
+    if part.channels and len(part.channels) != len(file.channels):
+        raise DataError(
+            f"{TABLE}, line {part.line}: {len(part.channels)} channels named, and {part.file} has {len(file.channels)}"
+        )
+    return part.channels or file.channels
 
 
-def _check_channels(file: SignalFile, parts: Sequence[Part], channels: tuple[str, ...]) -> None:
-    for part in parts:
-        named = part.channels or file.channels or channels
-        if named != channels or len(file.signals) != len(channels):
-            raise DataError(
-                f"{part.file} ({TABLE}, line {part.line}): {len(file.signals)} channels "
-                f"({', '.join(part.channels or file.channels) or 'without names'}) where the first file has "
-                f"{', '.join(channels)}"
-            )
-
-
-def _recording(file: SignalFile, part: Part) -> Recording:
-    """Return a line of the table as a recording."""
-    first, last = part.span(file.signals.shape[1])
+def _recording(signals: Signals, part: Part, channels: tuple[str, ...]) -> Recording:
+    """Return a line of the table as a recording with these channels, in their order."""
+    values, file = signals
+    names = _names(file, part)
+    if part.sampling_rate and file.sampling_rate and part.sampling_rate != file.sampling_rate:
+        raise DataError(
+            f"{TABLE}, line {part.line}: sampling_rate {part.sampling_rate:g} Hz, and {part.file} says "
+            f"{file.sampling_rate:g} Hz"
+        )
+    if not (file.named or part.channels) and len(names) != len(channels):
+        raise DataError(f"{part.file}: {len(names)} channels where the first file has {', '.join(channels)}")
+    places = match_channels(channels, names, where=f"{part.file} ({TABLE}, line {part.line})")
+    remarks = list(file.remarks)
+    if len(places) < len(names):
+        left = [name for place, name in enumerate(names) if place not in places]
+        remarks.append(f"channels {', '.join(left)} are left out: the first file has {', '.join(channels)}")
+    chosen = values if places == list(range(len(names))) else values[places]
+    rate = part.sampling_rate or file.sampling_rate
+    first, last = part.span(values.shape[1], rate)
     return Recording(
         name=part.file,
         subject=part.subject,
         start=part.start,
-        arrays={"signals": file.signals[:, first:last]},
-        facts={"line": part.line, "sampling_rate": part.sampling_rate, "targets": part.targets},
+        arrays={"signals": chosen[:, first:last]},
+        facts={"line": part.line, "sampling_rate": rate, "targets": part.targets, "remarks": remarks},
     )
 
 
