@@ -139,6 +139,7 @@ def checkpoint_metadata(
         fingerprint=dataset.info.fingerprint,
         channels=dataset.info.channels,
         unit=dataset.info.unit,
+        windows=dataset.info.options,
         length=spec.length,
         window=spec.window,
         sampling_rate=spec.sampling_rate,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,13 @@ def chunks(n_samples: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + CHUNK_SAMPLES, n_samples)
 
 
-def resample_chunks(read: ReadChunk, n_samples: int, ratio: Fraction) -> tuple[ReadChunk, int]:
+def resample_chunks(
+    read: ReadChunk, n_samples: int, ratio: Fraction, *, beyond: Literal["edge", "constant"] = "edge"
+) -> tuple[ReadChunk, int]:
     """Return a recording of `n_samples` at `ratio` times its rate, still read in chunks, and its number of samples.
 
-    Polyphase filter, zero phase; chunks are those of the whole recording resampled at once.
+    Polyphase filter, zero phase; chunks are those of the whole recording resampled at once. `beyond` its ends the
+    filter sees its outermost samples ("edge"), or zeros.
     """
     from scipy.signal import resample_poly
 
@@ -37,7 +40,7 @@ def resample_chunks(read: ReadChunk, n_samples: int, ratio: Fraction) -> tuple[R
     def read_resampled(first: int, last: int) -> Chunk:
         begin = max(0, first // up - guard)
         end = min(ceil(last / up) + guard, ceil(n_samples / down))
-        found = resample_poly(read(begin * down, min(end * down, n_samples)), up, down, axis=-1, padtype="edge")
+        found = resample_poly(read(begin * down, min(end * down, n_samples)), up, down, axis=-1, padtype=beyond)
         return np.asarray(found[:, first - begin * up : last - begin * up])
 
     return read_resampled, ceil(n_samples * up / down)

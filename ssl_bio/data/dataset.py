@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from ssl_bio.data.options import WindowOptions
 from ssl_bio.data.recording import Signals
 from ssl_bio.data.splits import Rows as Rows  # who reads datasets needs the type, too
-from ssl_bio.data.splits import Splits, cross_validation_split
+from ssl_bio.data.splits import Splits, cross_validation_split, cut_validation
 from ssl_bio.data.targets import TargetInfo
 from ssl_bio.data.windowed import WindowedArray
 from ssl_bio.errors import DataError
@@ -125,6 +125,19 @@ class PreparedDataset:
         text = f"part {fold} of {folds} tests, by subject; a tenth of the people validates"
         info = self.info.model_copy(update={"schemes": {scheme: text}, "overlap": {scheme: {}}})
         return replace(self, info=info, splits={scheme: split})
+
+    def with_validation(self, scheme: str, share: float) -> "PreparedDataset":
+        """Return this dataset with a share of the training people of `scheme` for validation, where it has none.
+
+        Raises DataError when nobody would be left to train.
+        """
+        split = self._scheme(scheme)
+        if len(split.get("val", ())):
+            return self
+        made = cut_validation(split, self.subjects, share=share)
+        text = f"{self.info.schemes[scheme]}; {share:g} of the training people validate, seed 42"
+        info = self.info.model_copy(update={"schemes": {**self.info.schemes, scheme: text}})
+        return replace(self, info=info, splits={**self.splits, scheme: made})
 
     def read(self, rows: Rows) -> Signals:
         """Return the signals `(n, channels, length)` of rows, with the chosen channels."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ssl_bio.data.packing import unpack
 from ssl_bio.data.recording_store import Block, Bytes
-from ssl_bio.data.windows import Layout
+from ssl_bio.data.windows import Layout, WindowedRecord
 
 Rows = NDArray[np.int64]
 
@@ -82,6 +82,22 @@ class WindowedArray:
 
     def __len__(self) -> int:
         return len(self._starts)
+
+    @staticmethod
+    def of_record(record: WindowedRecord) -> "WindowedArray":
+        """Return the windows of a single recording that is in memory, or a memory map."""
+        values = np.ascontiguousarray(record.track.values)
+        block = Block(0, values.dtype.str, values.shape, 0.0)
+        return WindowedArray(
+            store=values.reshape(-1).view(np.uint8),
+            own=np.empty(0, np.uint8),
+            sources=Sources.of_blocks([(False, block)]),
+            recordings=np.zeros(len(record.starts), np.int64),
+            starts=record.starts,
+            layout=record.track.layout,
+            channels=values.shape[:-1],
+            dtype=values.dtype,
+        )
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Return the windows of rows; a tuple chooses from the other axes, too."""

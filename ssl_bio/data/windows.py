@@ -1,5 +1,4 @@
-"""From a recording to windows: gaps interpolated, resampled, filtered and standardised as `WindowOptions` say, then
-divided.
+"""From a recording to windows: treated as `WindowOptions` say, then divided.
 
 Windows are not copied out of a recording: they are places in it, and are read when asked for.
 """
@@ -7,14 +6,16 @@ Windows are not copied out of a recording: they are places in it, and are read w
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import floor
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bio.data.filters import highpass, resample
+from ssl_bio.data.chunks import ReadChunk
 from ssl_bio.data.options import WindowOptions
 from ssl_bio.data.recording import Signals
+from ssl_bio.data.treatment import LARGEST_AT_ONCE, Treated, treat, treat_in_chunks
 from ssl_bio.errors import DataError
 
 Padding = Literal["zero", "repeat", "missing"]
@@ -193,7 +194,25 @@ class Windower:
         without `pad` it gives no window. With `context` a window also shows what stands before and after it, mirrored
         at the ends of the record. A constant channel becomes zeros; a window that touches a gap is left out.
         """
-        treated, gap, constant = self._treated(signals, sampling_rate)
+        return self._windows(treat(signals, sampling_rate, self.options), pad=pad)
+
+    def windows_of_file(
+        self, read: ReadChunk, shape: tuple[int, int], sampling_rate: float, *, scratch: Path, pad: bool = True
+    ) -> WindowedRecord:
+        """Return the windows of signals of the shape `(channels, samples)` that are read in chunks; see `windows`.
+
+        What is too long to be treated at once is treated in chunks and kept in the folder `scratch`, so that memory
+        does not grow with it.
+        """
+        treated = (
+            treat(np.asarray(read(0, shape[1])), sampling_rate, self.options)
+            if shape[0] * shape[1] <= LARGEST_AT_ONCE
+            else treat_in_chunks(read, shape, sampling_rate, self.options, scratch=scratch)
+        )
+        return self._windows(treated, pad=pad)
+
+    def _windows(self, found: Treated, *, pad: bool) -> WindowedRecord:
+        treated, gap, constant = found
         n = treated.shape[1]
         all_starts = [start for start in self._starts(n) if pad or start + self.length <= n]
         starts = [start for start in all_starts if not gap[start : start + self.length].any()]
@@ -206,26 +225,6 @@ class Windower:
             dropped={why: many for why, many in ((GAPS, n_gaps), (CONSTANT, int(constant.any()))) if many},
         )
 
-    def _treated(self, signals: Signals, sampling_rate: float) -> tuple[Signals, NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return the filtered record at the target rate, which of its samples are gaps, and which channels constant."""
-        options, rate = self.options, self.options.sampling_rate
-        missing = ~np.isfinite(signals)
-        bridged = _interpolate_gaps(signals, missing)
-        constant = np.ptp(bridged, axis=1, keepdims=True) == 0
-        # The filter pads with zeros: around the mean that leaves no step at the ends.
-        mean = bridged.mean(axis=1, keepdims=True)
-        treated = resample(bridged - mean, sampling_rate, rate) + mean
-        n = treated.shape[1]
-        gap = np.zeros(n, bool)
-        touched = np.flatnonzero(missing.any(axis=0)) * rate / sampling_rate
-        gap[np.minimum(touched.astype(int), n - 1)] = True
-        if options.highpass:
-            treated = highpass(treated, cutoff=options.highpass, sampling_rate=rate)
-        if options.standardize == "record":
-            spread = treated.std(axis=1, keepdims=True)
-            treated = (treated - treated.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
-        return np.where(constant, 0, treated).astype(np.float32, copy=False), gap, constant
-
     def _starts(self, n: int) -> Iterator[int]:
         if not self.options.stride:
             yield max(0, (n - self.length) // 2)
@@ -234,16 +233,3 @@ class Windower:
         # The last window may end with the record, which rounding of the step must not take away.
         for index in range(max(0, floor((n - self.length) / step + 1e-6)) + 1):
             yield round(index * step)
-
-
-def _interpolate_gaps(signals: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:
-    """Fill gaps linearly, so that filters stay finite; the windows that touch one are left out later."""
-    if not missing.any():
-        return signals
-    time = np.arange(signals.shape[1])
-    filled = np.where(missing, 0.0, signals)
-    for channel in np.flatnonzero(missing.any(axis=1)):
-        known = ~missing[channel]
-        if known.any():
-            filled[channel] = np.interp(time, time[known], signals[channel, known])
-    return filled

@@ -184,6 +184,22 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
         """Surround training; the place for a proof that frozen weights stay frozen."""
         yield
 
+    def answer(
+        self, model: ModelT, target: TargetT, *, dataset: PreparedDataset, spec: InputSpec, device: torch.device
+    ) -> NDArray[np.float64]:
+        """Return what a model predicts on all windows of a dataset without labels, `(n, n_answers)`.
+
+        Raises RecipeError for a task whose question is not asked of windows.
+        """
+        raise RecipeError(
+            f"a run of finetune.task {self.config.task!r} answers no windows: choose one that was finetuned for "
+            "classification, multilabel or regression"
+        )
+
+    def answer_columns(self, target: TargetT, answers: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """Return answers `(n, n_answers)` as the columns of a table, `(n,)` each."""
+        raise TypeError(f"task {self.config.task!r} answers no windows")
+
     def solve(self, model: ModelT, target: TargetT, loader: BatchSource) -> None:
         """Fit the head by a solver, where `config.solved`."""
         raise TypeError(f"task {self.config.task!r} has no solver")

@@ -78,6 +78,11 @@ class Classification(WindowTask[ClassificationConfig, EvaluateConfig, ClassTarge
             return probe.ridge_classifier(features, targets, self.config.probe_alpha)
         return probe.logistic_classifier(features, targets, self.config.probe_c)
 
+    def answer_columns(self, target: ClassTarget, answers: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """Return the likeliest class, and the probability of each."""
+        columns = {f"probability {name}": answers[:, place] for place, name in enumerate(target.names)}
+        return {self.recipe.data.target: np.array(target.names)[answers.argmax(axis=1)], **columns}
+
     def tables(self, target: ClassTarget, evaluations: Sequence[Evaluation]) -> list[Table]:
         """Return the confusion of classes of a single evaluation."""
         if len(evaluations) != 1:

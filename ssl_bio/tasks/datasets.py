@@ -35,4 +35,6 @@ def open_recipe_dataset(config: DataConfig, *, download: bool = True) -> Prepare
         synthetic=config.synthetic.model_dump(),
         download=download,
     )
-    return data.with_folds(config.split_scheme, config.folds, config.fold) if config.folds else data
+    if config.folds:
+        return data.with_folds(config.split_scheme, config.folds, config.fold)
+    return data.with_validation(config.split_scheme, config.val_share) if config.val_share else data

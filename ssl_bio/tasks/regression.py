@@ -161,6 +161,11 @@ class Regression(WindowTask[RegressionConfig, RegressionEvaluateConfig, ValueTar
             levels=in_bins and config.bins == 0,
         )
 
+    def answer_columns(self, target: ValueTarget, answers: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """Return the values, with their units in the columns' names."""
+        units = [f" [{unit}]" if unit else "" for unit in target.units]
+        return {f"{name}{units[place]}": answers[:, place] for place, name in enumerate(target.names)}
+
     def objective(self, model: Predictor, target: ValueTarget) -> Objective:
         """Return the loss of windows, or of every token."""
         windows = self.window_objective(model, target)

@@ -62,12 +62,13 @@ def _channel(path: Path, signal: "edfio.EdfSignal | edfio.BdfSignal", n_records:
 def _joined(channels: Sequence[_Channel]) -> SignalFile:
     """Return all channels at the highest of their rates."""
     rate = max(channel.sampling_rate for channel in channels)
-    remarks, readers, lengths = [], [], []
+    remarks: dict[str, str] = {}
+    readers, lengths = [], []
     for channel in channels:
         read, n = channel.read, channel.n_samples
         if channel.sampling_rate != rate:
             read, n = resample_chunks(read, n, rate_ratio(channel.sampling_rate, rate))
-            remarks.append(f"{channel.name} is resampled from {channel.sampling_rate:g} to {rate:g} Hz")
+            remarks[channel.name] = f"{channel.name} is resampled from {channel.sampling_rate:g} to {rate:g} Hz"
         readers.append(read)
         lengths.append(n)
     return SignalFile(
@@ -76,5 +77,5 @@ def _joined(channels: Sequence[_Channel]) -> SignalFile:
         tuple(channel.name or f"ch{index}" for index, channel in enumerate(channels)),
         rate,
         tuple(channel.unit for channel in channels),
-        remarks=tuple(remarks),
+        of_channels=remarks,
     )

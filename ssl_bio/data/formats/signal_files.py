@@ -5,7 +5,7 @@ A format is a module beside this one with a function that opens a file; `FORMATS
 
 import importlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,11 +47,16 @@ class SignalFile(NamedTuple):
     units: tuple[str, ...] = ()  # of each channel; "NU": the file does not say
     named: bool = True  # whether the file has names for its channels
     remarks: tuple[str, ...] = ()  # what was done that a person would like to know
+    of_channels: Mapping[str, str] = {}  # the same of single channels, by name
 
     @property
     def shape(self) -> tuple[int, int]:
         """The number of channels and of samples."""
         return len(self.channels), self.n_samples
+
+    def said(self, channels: Iterable[str]) -> tuple[str, ...]:
+        """Return what was done to the file and to these of its channels."""
+        return (*self.remarks, *(self.of_channels[name] for name in channels if name in self.of_channels))
 
 
 class Signals(NamedTuple):

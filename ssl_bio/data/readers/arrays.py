@@ -129,7 +129,7 @@ def _recording(signals: Signals, part: Part, channels: tuple[str, ...]) -> Recor
     if not (file.named or part.channels) and len(names) != len(channels):
         raise DataError(f"{part.file}: {len(names)} channels where the first file has {', '.join(channels)}")
     places = match_channels(channels, names, where=f"{part.file} ({TABLE}, line {part.line})")
-    remarks = list(file.remarks)
+    remarks = list(file.said(file.channels[place] for place in places))
     if len(places) < len(names):
         left = [name for place, name in enumerate(names) if place not in places]
         remarks.append(f"channels {', '.join(left)} are left out: the first file has {', '.join(channels)}")

@@ -89,7 +89,7 @@ def _files(recording: Path) -> list[Path]:
 
 def _say(recording: SignalFile, *, rate: float, metadata: CheckpointMetadata, source: Path) -> None:
     """Say what is about to happen. Raises DataError for channels that the run cannot take."""
-    for remark in recording.remarks:
+    for remark in recording.said(recording.channels):
         note(f"{source.name}: {remark}")
     n, n_channels = len(recording.channels), len(metadata.channels)
     if n_channels not in (1, n):

@@ -39,7 +39,8 @@ def test_channels_of_lower_rates_are_resampled_and_said(tmp_path: Path) -> None:
     values, file = load_file(write(tmp_path / "night.edf", 256, 32))
     assert (file.sampling_rate, values.shape) == (256.0, (2, 256 * SECONDS))
     np.testing.assert_allclose(values[1, 200:-200], wave(256)[200:-200], atol=0.01)
-    assert file.remarks == ("EEG 1 is resampled from 32 to 256 Hz",)
+    assert file.said(file.channels) == ("EEG 1 is resampled from 32 to 256 Hz",)
+    assert file.said(["EEG 0"]) == ()
 
 
 def test_bdf(tmp_path: Path) -> None:

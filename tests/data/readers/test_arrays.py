@@ -302,3 +302,16 @@ def test_columns_with_units_that_cannot_be(tmp_path: Path, column: str, cell: st
     lines = [f"{name},{subject},100,1,{cell}" for name, subject in (("a.npy", "a"), ("sub/b.npy", "b"), ("c.npy", "c"))]
     with pytest.raises(DataError, match=message):
         read_with(DATASET, write(tmp_path / "d", lines, f"file,subject,sampling_rate,age [years],{column}"))
+
+
+def test_validation_people_where_the_table_has_none(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    for person in range(6):
+        save(folder / f"{person}.npy", signal(person))
+    rows = [f"{person}.npy,100,{'test' if person == 5 else 'train'}" for person in range(6)]
+    data = read_with(DATASET, write(folder, rows, "file,sampling_rate,split"))
+    assert len(data.rows("subject", "val")) == 0
+    cut = data.with_validation("subject", 0.2)
+    assert [len(cut.rows("subject", split)) for split in ("train", "val", "test")] == [4, 1, 1]
+    assert "0.2 of the training people validate" in cut.info.schemes["subject"]
+    assert cut.with_validation("subject", 0.5) is cut, "it has some already"
