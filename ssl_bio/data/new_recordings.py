@@ -89,13 +89,10 @@ def open_recording(path: Path, preprocessing: Preprocessing, *, sampling_rate: f
         windower = Windower(preprocessing.options)
         shape = (len(places), file.n_samples)
         record = windower.windows_of_file(read, shape, rate, scratch=Path(folder))
+        said = file.said(file.channels[place] for place in places)
         yield NewRecording(
             _dataset(record, preprocessing, name=path.name),
-            (
-                *file.said(file.channels[place] for place in places),
-                *_said(record, rate, file.n_samples),
-                *_units(file.units, places, preprocessing),
-            ),
+            (*said, *_said(record, rate, file.n_samples), *_units(file.units, places, preprocessing)),
         )
 
 
