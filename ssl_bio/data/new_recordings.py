@@ -15,7 +15,7 @@ from ssl_bio.data.channels import match_channels
 from ssl_bio.data.chunks import ReadChunk
 from ssl_bio.data.dataset import DatasetInfo, PreparedDataset
 from ssl_bio.data.formats.array_table import TABLE
-from ssl_bio.data.formats.signal_files import FORMATS, open_file
+from ssl_bio.data.formats.signal_files import FORMATS, SignalFile, open_file
 from ssl_bio.data.options import WindowOptions
 from ssl_bio.data.windowed import WindowedArray
 from ssl_bio.data.windows import WindowedRecord, Windower
@@ -82,7 +82,7 @@ def open_recording(path: Path, preprocessing: Preprocessing, *, sampling_rate: f
     """
     with TemporaryDirectory(prefix="ssl-bio-") as folder, open_file(path, Path(folder)) as file:
         rate = _rate(path, said=sampling_rate, stored=file.sampling_rate)
-        places = match_channels(preprocessing.channels, file.channels, where=path.name)
+        places, remarks = _places(file, preprocessing.channels, where=path.name)
         read: ReadChunk = file.read
         if places != list(range(len(file.channels))):
             read = lambda first, last: file.read(first, last)[places]  # noqa: E731
@@ -92,7 +92,7 @@ def open_recording(path: Path, preprocessing: Preprocessing, *, sampling_rate: f
         said = file.said(file.channels[place] for place in places)
         yield NewRecording(
             _dataset(record, preprocessing, name=path.name),
-            (*said, *_said(record, rate, file.n_samples), *_units(file.units, places, preprocessing)),
+            (*remarks, *said, *_said(record, rate, file.n_samples), *_units(file.units, places, preprocessing)),
         )
 
 
@@ -151,6 +151,14 @@ def dataset_of(
 def _dataset(record: WindowedRecord, preprocessing: Preprocessing, *, name: str) -> PreparedDataset:
     signals = WindowedArray.of_record(record)
     return dataset_of(signals, preprocessing, name=name, starts=record.bounds()[0])
+
+
+def _places(file: SignalFile, channels: Sequence[str], *, where: str) -> tuple[list[int], tuple[str, ...]]:
+    """Return where a run's channels stand in a file, in their order where it has no names, and what to remark."""
+    if not file.named and len(file.channels) == len(channels):
+        order = list(range(len(channels)))
+        return order, (f"channels without names are taken for {', '.join(channels)}",) if len(channels) > 1 else ()
+    return match_channels(channels, file.channels, where=where), ()
 
 
 def _rate(path: Path, *, said: float, stored: float) -> float:
