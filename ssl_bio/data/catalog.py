@@ -65,6 +65,21 @@ def prepare(
         return _ingest(folder, files, reader=reader, dataset=dataset, max_skipped=max_skipped)
 
 
+def prepare_ingest(*, name: str, source: Ingest, root: str = "", overwrite: bool = False) -> RecordingStore:
+    """Prepare somebody's own recordings that are in memory, under a name.
+
+    Raises DataError when there are others of this name, unless `overwrite`.
+    """
+    folder = data_root(root) / _checked_name(name)
+    if name in dataset_names():
+        raise DataError(f"{name} is the name of a known dataset: choose another")
+    if is_store(folder) and not overwrite:
+        raise DataError(f"{name} is prepared already: choose another name, or overwrite it")
+    origin = Origin(reader=OWN_READER, reader_version=load_dataset(OWN_READER).version)
+    with preparing(folder, complete=INFO_FILE):
+        return ingest(folder, source, origin=origin, max_skipped=0)
+
+
 def _checked_name(name: str) -> str:
     if not name or name != Path(name).name or name.startswith("."):
         raise DataError(f"{name!r} is no name of a dataset: use letters, digits, - and _")

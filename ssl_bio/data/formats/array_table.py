@@ -74,6 +74,16 @@ def read(files: Files) -> tuple[list[Part], dict[str, TargetInfo]]:
     return parts, {name: target.info for name, target in targets.items()}
 
 
+def targets_of(lines: Sequence[Line]) -> tuple[dict[str, TargetInfo], list[dict[str, float | int]]]:
+    """Return what the targets of lines mean, and the values of each line. Raises DataError as `read` does."""
+    targets = _targets(lines)
+    values = [
+        {name: _target(number, line, target) for name, target in targets.items()}
+        for number, line in enumerate(lines, 1)
+    ]
+    return {name: target.info for name, target in targets.items()}, values
+
+
 def _lines(files: Files) -> tuple[list[Line], str]:
     """Return the table's lines by column, and the folder it lies in, with a "/" at its end."""
     import pandas as pd  # imported when needed: it takes its time

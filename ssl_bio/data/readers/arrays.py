@@ -1,6 +1,6 @@
 """A lab's own recordings: signal files beside a table that says what they are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,54 @@ def read(files: Files) -> Ingest:
         "targets": {name: info.model_dump(mode="json") for name, info in kinds.items()},
     }
     return Ingest(title=TITLE, source=files.source.name, records=list(by_file), read=read_file, facts=facts)
+
+
+def of_memory(
+    signals: Sequence[NDArray[Any]],
+    *,
+    targets: Mapping[str, Sequence[Any]],
+    groups: Sequence[str],
+    channels: Sequence[str],
+    sampling_rate: float,
+    splits: Sequence[str] = (),
+) -> Ingest:
+    """Return recordings that are in memory, `(channels, samples)` each, as `read` returns those of files.
+
+    `targets`: a number or a class for each recording, by name; `groups`: whom each is of; `splits`: "train", "val" or
+    "test" for each, if they are chosen.
+
+    Raises DataError when these do not fit together.
+    """
+    columns = {"group": groups, **targets, **({"split": splits} if splits else {})}
+    for name, values in columns.items():
+        if len(values) != len(signals):
+            raise DataError(f"{name}: {len(values)} values for {len(signals)} recordings")
+    for index, array in enumerate(signals):
+        if np.ndim(array) != 2 or len(array) != len(channels):
+            raise DataError(f"recording {index}: shape {np.shape(array)}, not ({len(channels)}, samples)")
+    lines = [
+        {name: _text(columns[name][index]) for name in columns if name != "group"} for index in range(len(signals))
+    ]
+    kinds, rows = array_table.targets_of(lines) if lines[0] else ({}, [{} for _ in lines])
+
+    def read_one(name: str) -> list[Recording]:
+        index = int(name)
+        facts = {"line": index, "sampling_rate": sampling_rate, "targets": rows[index], "remarks": []}
+        arrays = {"signals": np.asarray(signals[index], np.float64)}
+        return [Recording(name=name, subject=str(groups[index]), arrays=arrays, facts=facts)]
+
+    facts = {
+        "channels": list(channels),
+        "targets": {name: info.model_dump(mode="json") for name, info in kinds.items()},
+    }
+    names = [str(index) for index in range(len(signals))]
+    return Ingest(title=TITLE, source="memory", records=names, read=read_one, facts=facts)
+
+
+def _text(value: Any) -> str:
+    """Return a value as a table's cell; what is not known is empty."""
+    missing = value is None or (isinstance(value, float) and np.isnan(value))
+    return "" if missing else str(value)
 
 
 def windowing(store: RecordingStore, options: WindowOptions) -> Windowing:
