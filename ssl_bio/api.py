@@ -9,7 +9,8 @@
 ... )
 >>> recipe = {"data": {"target": "heart_rate", "window": 10.0}, "model": {"d_model": 16, "n_layers": 1}}
 >>> pretrained = ssl_bio.pretrain(recipe, data, overrides={"pretrain.epochs": 1})
->>> finetuned = ssl_bio.finetune(recipe, data, checkpoint=pretrained, finetune={"task": "regression", "epochs": 1})
+>>> wanted = {"finetune.task": "regression", "finetune.epochs": 1}
+>>> finetuned = ssl_bio.finetune(recipe, data, checkpoint=pretrained, overrides=wanted)
 >>> answers = ssl_bio.Model.load(finetuned).predict(beat(72), sampling_rate=50)
 >>> list(answers.columns), len(answers)
 (['start', 'end', 'heart_rate'], 3)
