@@ -6,11 +6,13 @@ from pathlib import Path
 
 from ssl_bio.console import note
 from ssl_bio.data.dataset import PreparedDataset
+from ssl_bio.data.formats.array_table import TABLE
 from ssl_bio.data.ingest import archive
 from ssl_bio.data.ingest.archive import Files
 from ssl_bio.data.ingest.ingest import MAX_SKIPPED, Ingest, Origin, ingest
 from ssl_bio.data.locations import data_root, preparing
 from ssl_bio.data.options import WindowOptions
+from ssl_bio.data.readers.uea import problems_in
 from ssl_bio.data.recording_store import INFO_FILE, RecordingStore, is_store, open_store, read_info
 from ssl_bio.data.registry import Dataset, dataset_names, load_dataset
 from ssl_bio.data.window_store import open_windows
@@ -52,13 +54,15 @@ def prepare(
 
     Raises DataError, also when something else was prepared under this name, unless `overwrite`.
     """
-    reader, dataset = _published(name if name in dataset_names() else OWN_READER)
     folder = data_root(root) / _checked_name(name)
+    known = _published(name)[1] if name in dataset_names() else None
     if origin.startswith(("http://", "https://")):
-        path = archive.download(origin, folder.parent / "downloads", dataset.sha256 if origin == dataset.url else None)
+        checksum = known.sha256 if known and origin == known.url else ""
+        path = archive.download(origin, folder.parent / "downloads", checksum or None)
     else:
         path = Path(origin).expanduser()
     with archive.open_archive(path) as files:
+        reader, dataset = _published(name if known else _own_reader(files))
         place = str(files.source.resolve())
         if is_store(folder) and not overwrite and (before := read_info(folder).origin) != place:
             raise DataError(f"{name} was prepared from {before}: choose another name, or --overwrite it")
@@ -78,6 +82,17 @@ def prepare_ingest(*, name: str, source: Ingest, root: str = "", overwrite: bool
     origin = Origin(reader=OWN_READER, reader_version=load_dataset(OWN_READER).version)
     with preparing(folder, complete=INFO_FILE):
         return ingest(folder, source, origin=origin, max_skipped=0)
+
+
+def _own_reader(files: Files) -> str:
+    """Return which dataset's reader knows somebody's own files. Raises DataError when none does."""
+    if any(name.rpartition("/")[2] == TABLE for name in files.names):
+        return OWN_READER
+    if problems_in(files):
+        return "uea"
+    raise DataError(
+        f"{files.source}: no {TABLE} inside, with a line for each recording; ssl-bio init {files.source} writes one"
+    )
 
 
 def _checked_name(name: str) -> str:
