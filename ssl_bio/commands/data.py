@@ -56,6 +56,7 @@ def prepare_data(
     overrides: Sequence[str],
     max_skipped: float,
     overwrite: bool,
+    workers: int = 1,
 ) -> RecordingStore:
     """Prepare a dataset from the publisher's files, cut its windows as a recipe has them, and print what came of it.
 
@@ -68,11 +69,13 @@ def prepare_data(
     if recipe_name and config.dataset != name:
         raise RecipeError(f"{recipe_name} is about dataset {config.dataset}, not {name}")
     root = root or config.root
-    store = catalog.prepare(name=name, origin=origin, root=root, max_skipped=max_skipped, overwrite=overwrite)
+    store = catalog.prepare(
+        name=name, origin=origin, root=root, max_skipped=max_skipped, overwrite=overwrite, workers=workers
+    )
     note(f"prepared {name} in {store.folder}: {len(store)} recordings, {store.path.stat().st_size / 1e6:,.1f} MB")
     _say_remarks(store)
     try:
-        _describe(catalog.open_dataset(name=name, root=root, options=window_options(config)))
+        _describe(catalog.open_dataset(name=name, root=root, options=window_options(config), workers=workers))
     except DataError as error:
         if layers or overrides:
             raise

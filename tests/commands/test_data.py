@@ -101,7 +101,9 @@ def test_what_was_done_to_own_recordings_is_said(tmp_path: Path, capsys: pytest.
     said = capsys.readouterr().out
     assert "4 of 4 recordings: an array (60, 2) is taken for 2 channels of 60 samples" in said
     assert "every file counts as a person of its own: a column subject says who is who" in said
-    (folder / "table.csv").write_text("\n".join([lines[0] + ",subject", *(f"{line},x{line}" for line in lines[1:])]))
+    (folder / "table.csv").write_text(
+        "\n".join([lines[0] + ",subject", *(f"{line},person {line[0]}" for line in lines[1:])])
+    )
     prepare(folder, name="mine")
     assert "a person of its own" not in capsys.readouterr().out
 
