@@ -73,6 +73,7 @@ def _in_order(
 
 
 # What a process of its own works on.
+_opened = ExitStack()  # until the process ends
 _source: Ingest
 _store: RecordingStore
 _windowing: Windowing
@@ -83,7 +84,7 @@ def _begin_reading(path: Path, reader: str) -> None:
     read = load_dataset(reader).read
     if read is None:
         raise TypeError(f"{reader} has no files to read")
-    files = ExitStack().enter_context(open_archive(path))  # open until the process ends
+    files = _opened.enter_context(open_archive(path))
     with silenced():
         _source = read(files)
 
