@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ssl_bio.commands.finetune import RunResult, write_predictions
+from ssl_bio.commands.comparison import show_runs
 from ssl_bio.commands.plan import RunOptions
-from ssl_bio.commands.report import append_rows, say_left_out, show_runs
+from ssl_bio.commands.report import append_rows, say_left_out
+from ssl_bio.commands.result import RunResult, pooled, write_predictions
 from ssl_bio.commands.steps import refuse
 from ssl_bio.config import Recipe, flatten, resolve
 from ssl_bio.config.resolve import from_checkpoint, recipe_of
@@ -82,8 +83,7 @@ def evaluate(options: RunOptions, checkpoint: str | None, data_name: str | None)
     _show(done, f"{run.path.name} on {dataset.info.name}, {split} ({evaluation.n} windows)")
     say_left_out(loaded.task, dataset)
     _append(options, [done], run)
-    name = loaded.recipe.name
-    show_runs(RUNS / name, metadata=done.metadata, task=loaded.task, name=name)
+    show_runs(done)
     return evaluation
 
 
@@ -122,23 +122,18 @@ def _evaluate_folds(options: RunOptions, run: RunFolder, device: torch.device) -
     for part in run.folds():
         loaded = _load(options, part)
         dataset = open_recipe_dataset(loaded.recipe.data)
-        split: str = loaded.recipe.evaluate.split
+        split = loaded.recipe.evaluate.split
         rows = loaded.task.evaluated_rows(dataset, split)
         evaluation = _evaluation(loaded, dataset, rows=rows, split=split, device=device)
         write_predictions(part, evaluation, split=split)
         parts.append(_result(loaded, evaluation, dataset, split=split))
-    last = parts[-1]
-    evaluation = last.task.pool(parts[0].target, [part.evaluation for part in parts])
-    pooled_split = f"{last.metadata.split} of {len(parts)} folds"
-    seconds = sum(part.metadata.seconds for part in parts)
-    n_train = round(sum(part.metadata.n_train for part in parts) / len(parts))
-    metadata = last.metadata.model_copy(
-        update={"split": pooled_split, "folds": len(parts), "seconds": seconds, "n_train": n_train}
-    )
-    done = last._replace(target=parts[0].target, evaluation=evaluation, metadata=metadata)
-    _show(done, f"{run.path.name} on {done.dataset.info.name}, {pooled_split} ({evaluation.n} windows)")
+    done = pooled(parts, run)
+    write_predictions(run, done.evaluation, split=parts[0].metadata.split)
+    pooled_split, n = done.metadata.split, done.evaluation.n
+    _show(done, f"{run.path.name} on {done.dataset.info.name}, {pooled_split} ({n} windows)")
     _append(options, [done], run)
-    return evaluation
+    show_runs(done)
+    return done.evaluation
 
 
 def _evaluate_external(

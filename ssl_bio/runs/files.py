@@ -18,13 +18,19 @@ _HEADER_KEY = "ssl_bio"
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary name to write to, flushed and renamed to `path` when the block ends well.
+    """Yield the name of an empty temporary file to write to, flushed and renamed to `path` when the block ends well.
+
+    Its rights are those that the umask gives, also where a library replaces it by a file of its own.
 
     Raises CheckpointError when it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        rights = temporary.stat().st_mode
         yield temporary
+        if temporary.stat().st_mode != rights:
+            temporary.chmod(rights)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

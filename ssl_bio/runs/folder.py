@@ -105,7 +105,7 @@ class RunFolder:
             self.check(kind=kind, resume=resume, overwrite=overwrite)  # for another may have been quicker
             try:
                 place.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
-                replaced = self.run_id
+                replaced = [own for own in (self.run_id, *self.replaced_run_ids) if own]
                 if overwrite and self.path.exists():
                     shutil.rmtree(self.path)
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -124,9 +124,12 @@ class RunFolder:
         return str(read_json(self.path / RUN_FILE).get("run_id", ""))
 
     @property
-    def replaced_run_id(self) -> str:
-        """Return the id of the run that stood here before `--overwrite`; empty where there was none."""
-        return str(read_json(self.path / RUN_FILE).get("replaces", ""))
+    def replaced_run_ids(self) -> list[str]:
+        """Return the ids of the runs that stood here before `--overwrite`, the last one first.
+
+        More than one counts where a run was replaced before it could replace the rows of the one before.
+        """
+        return [str(own) for own in read_json(self.path / RUN_FILE).get("replaces", [])]
 
     @property
     def complete(self) -> bool:

@@ -211,11 +211,12 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
         return self.score(target, Predictions(arrays={**whose, **found.arrays}, constants=found.constants))
 
     def pool(self, target: TargetT, parts: Sequence[Evaluation]) -> Evaluation:
-        """Score the predictions of all parts of a cross-validation as one."""
+        """Score the predictions of all parts of a cross-validation as one; `fold` says which part predicted a row."""
         arrays = {
             name: np.concatenate([part.predictions.arrays[name] for part in parts])
             for name in parts[0].predictions.arrays
         }
+        arrays["fold"] = np.repeat(np.arange(len(parts)), [len(part.predictions.arrays["row"]) for part in parts])
         return self.score(target, Predictions(arrays=arrays, constants=parts[0].predictions.constants))
 
     def input_spec(self, info: DatasetInfo, start: CheckpointMetadata | None = None) -> InputSpec:
