@@ -1,6 +1,7 @@
 """The command line: parse, call one function, turn an SslBioError into one line and exit code 2.
 
-Heavy modules are imported by the command that needs them, so that `--help` answers at once.
+Heavy modules are imported by the command that needs them, so that `--help` answers at once; what is planned before
+them, that a mistyped recipe or option is refused at once, too.
 """
 
 import sys
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="ssl-bio",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="""Pretrain without labels, finetune on a few, evaluate honestly, share the numbers.
@@ -90,7 +90,7 @@ _INTERRUPTED = 130  # what Typer exits with after Ctrl-C
 def main() -> None:
     """Run the command line."""
     try:
-        app()
+        app(prog_name="ssl-bio")  # also as `python -m ssl_bio`
     except SslBioError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
         sys.exit(2)
@@ -148,9 +148,13 @@ def pretrain(
         overwrite=overwrite,
         device=device,
     )
+    seed_list = _parse_seeds(seeds, seed)
+    from ssl_bio.commands import plan
+
+    plan.plan_pretraining(options, seed_list)
     from ssl_bio.commands import pretrain
 
-    pretrain.pretrain(options, _parse_seeds(seeds, seed))
+    pretrain.pretrain(options, seed_list)
 
 
 @app.command()
@@ -205,6 +209,9 @@ def finetune(
 
         grid.grid(options, checkpoint, seeds=seed_list, axes=axes, by=by)
         return
+    from ssl_bio.commands import plan
+
+    plan.plan_seeds(options, checkpoint, seed_list)
     from ssl_bio.commands import finetune
 
     finetune.finetune(options, checkpoint, seed_list)
@@ -259,6 +266,9 @@ def tune(
         overrides, chosen, recipe=recipe_name, out=out, resume=resume, overwrite=overwrite, device=device, sheet=sheet
     )
     seed_list = _parse_seeds(seeds, seed)
+    from ssl_bio.commands import plan
+
+    plan.plan_seeds(options, checkpoint, seed_list)
     from ssl_bio.commands import tune
 
     tune.tune(options, checkpoint, seeds=seed_list, storage=storage, workers=workers)
@@ -284,6 +294,9 @@ def evaluate(
     * `ssl-bio evaluate --data "another UCI HAR Dataset.zip"`
     """
     options = _options(overrides, {"evaluate.split": split}, device=device, sheet=sheet)
+    from ssl_bio.commands import plan
+
+    plan.plan_evaluation(options, checkpoint)
     from ssl_bio.commands import evaluate
 
     evaluate.evaluate(options, checkpoint, data)

@@ -1,5 +1,8 @@
 """Of which runs a command is made: for each seed one, or one for each part of a cross-validation, each with the
-pretraining run that it starts from and the folder that it goes to."""
+pretraining run that it starts from and the folder that it goes to.
+
+Nothing here needs torch, so that a recipe, an option or a checkpoint that cannot be is refused at once.
+"""
 
 import hashlib
 import re
@@ -8,12 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssl_bio.config import COMMAND_LINE, ConfigLayer, Recipe, Resolved, flatten, load_recipe, resolve, with_value
-from ssl_bio.config.resolve import check_architecture, check_task, check_unused, from_checkpoint
-from ssl_bio.errors import CheckpointError
+from ssl_bio.config.resolve import check_architecture, check_pretext, check_task, check_unused, from_checkpoint
+from ssl_bio.errors import CheckpointError, RecipeError
 from ssl_bio.results.search import short_keys
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_metadata
 from ssl_bio.runs.folder import RUNS, RunFolder, newest_run, pretraining_run
 
+DEFAULT_RECIPE = "demo.toml"  # of pretraining
 DEFAULT_SHEET = Path("results.csv")
 _LONGEST_NAME = 100
 
@@ -32,6 +36,18 @@ _NOT_IN_FOLDER_NAMES = (
     "evaluate.",
     "reference.",
     "tune.",
+)
+
+#: What `evaluate` may change, for nothing is trained for it.
+_CHANGEABLE = (
+    "evaluate.",
+    "finetune.noise.dataset",
+    "finetune.noise.root",
+    "finetune.noise.target",
+    "data.root",
+    "data.missing",
+    "model_name",
+    "task_name",
 )
 
 
@@ -85,6 +101,46 @@ class SeedPlan(NamedTuple):
     def seed(self) -> int:
         """Return the seed."""
         return self.runs[0].resolved.recipe.seed
+
+
+class PretrainPlan(NamedTuple):
+    """One pretraining: its recipe and where it goes."""
+
+    resolved: Resolved
+    run: RunFolder
+
+
+def plan_pretraining(options: RunOptions, seeds: Sequence[int] | None) -> list[PretrainPlan]:
+    """Return the pretraining of each seed and each part of a cross-validation.
+
+    Raises RecipeError when the recipe is not valid.
+    """
+    resolved = resolve([load_recipe(options.recipe or DEFAULT_RECIPE), options.overrides])
+    check_pretext(resolved.recipe)
+    plans = []
+    for one in [resolved.with_recipe(seed=seed) for seed in seeds] if seeds else [resolved]:
+        home = pretrain_folder(options, one.recipe, several=bool(seeds))
+        plans += [PretrainPlan(part, RunFolder(fold_folder(home, part.recipe))) for part in parts_of(one)]
+    return plans
+
+
+def plan_evaluation(options: RunOptions, checkpoint: str | None) -> RunFolder:
+    """Return the finetuned run to be evaluated: the one named (or whose weight file is), else the newest.
+
+    Raises CheckpointError when it is not there or not complete, and RecipeError for what evaluation cannot change.
+    """
+    run = RunFolder(Path(checkpoint)) if checkpoint else newest_run(RUNS, kind="finetune")
+    if run.path.is_file():
+        run = RunFolder(run.path.parent)
+    for path in flatten(options.overrides.values):
+        if not path.startswith(_CHANGEABLE):
+            raise RecipeError(f"--set {path}: evaluate does not train, so it would change nothing")
+    parts = run.folds()
+    if parts and not run.complete_folds:
+        raise CheckpointError(f"{run.path}: its cross-validation is not complete: finetune again with --resume")
+    stored = load_metadata(parts[0].path if parts else run.path).recipe
+    resolve([from_checkpoint(stored), options.overrides])
+    return run
 
 
 def plan_seeds(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] | None) -> list[SeedPlan]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ssl_bio.commands.plan import RunOptions, fold_folder, parts_of, pretrain_folder
+from ssl_bio.commands.plan import DEFAULT_RECIPE, RunOptions, plan_pretraining
 from ssl_bio.commands.steps import (
     already_complete,
     announce,
@@ -22,7 +22,7 @@ from ssl_bio.commands.steps import (
     shown_metrics,
     with_default_target,
 )
-from ssl_bio.config import Recipe, Resolved, load_recipe, resolve, to_toml
+from ssl_bio.config import Recipe, Resolved, to_toml
 from ssl_bio.config.resolve import check_pretext
 from ssl_bio.console import note, table, warn
 from ssl_bio.data.loader import Loader
@@ -39,20 +39,13 @@ from ssl_bio.training import runtime
 from ssl_bio.training.fit import FitResult, History, RunContext, Validate, fit
 from ssl_bio.training.objective import Objective
 
-DEFAULT_RECIPE = "demo.toml"
 _OF_ONE_RUN = ("lr_", "seconds", "epoch")
 
 
 def pretrain(options: RunOptions, seeds: Sequence[int] | None = None) -> list[RunFolder]:
     """Learn a backbone without labels, once for each seed; under cross-validation one for each part, which never sees
     the people of its test split."""
-    written = load_recipe(options.recipe or DEFAULT_RECIPE)
-    resolved = resolve([written, options.overrides])
-    several = [resolved.with_recipe(seed=seed) for seed in seeds] if seeds else [resolved]
-    plans = []
-    for one in several:
-        home = pretrain_folder(options, one.recipe, several=bool(seeds))
-        plans += [(part, RunFolder(fold_folder(home, part.recipe))) for part in parts_of(one)]
+    plans = plan_pretraining(options, seeds)
     for part, run in plans:
         run.check(kind="pretrain", resume=options.resume, overwrite=options.overwrite)
         if len(plans) > 1 and not options.resume:

@@ -1,17 +1,21 @@
-"""Files that appear whole or not at all: written to a temporary name in the same folder, flushed, renamed."""
+"""Files that appear whole or not at all: written to a temporary name in the same folder, flushed, renamed.
+
+Torch is imported where tensors are: to look into a run it is not needed.
+"""
 
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from ssl_bio.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _HEADER_KEY = "ssl_bio"
 
@@ -55,8 +59,10 @@ def read_json(path: Path) -> dict[str, Any]:
     return result if isinstance(result, dict) else {}
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+def save_tensors(path: Path, tensors: "Mapping[str, Tensor]", header: Mapping[str, Any]) -> None:
     """Write a safetensors file with a JSON header."""
+    from safetensors.torch import save_file
+
     detached = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
         try:
@@ -65,7 +71,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
             raise CheckpointError(f"{path}: cannot be written: {error}") from error
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """Read a safetensors file and its JSON header. Raises CheckpointError."""
     header = load_header(path)
     try:
@@ -81,7 +87,7 @@ def load_header(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such weight file")
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get(_HEADER_KEY, "null"))
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: truncated or no safetensors file ({error})") from error

@@ -24,13 +24,12 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ssl_bio.errors import CheckpointError
 from ssl_bio.runs.checkpoint import (
@@ -42,6 +41,9 @@ from ssl_bio.runs.checkpoint import (
     load_checkpoint,
 )
 from ssl_bio.runs.files import atomic_write, entries_of, load_tensors, read_json, save_tensors, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RUNS = Path("checkpoints")
 RECIPE_FILE = "recipe.toml"
@@ -184,7 +186,7 @@ class RunFolder:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types keyword arrays loosely
         return self.path / name
 
-    def finish(self, tensors: Mapping[str, Tensor], metadata: CheckpointMetadata) -> None:
+    def finish(self, tensors: "Mapping[str, Tensor]", metadata: CheckpointMetadata) -> None:
         """Write weights and result, then drop the resume state: the run is complete."""
         save_tensors(self.path / MODEL_FILE, tensors, metadata.model_dump(mode="json"))
         self.finish_folds(metadata)
@@ -194,13 +196,13 @@ class RunFolder:
         """Write the result: of a cross-validation, what its parts gave together."""
         self.write_json(METRICS_FILE, metadata.model_dump(mode="json", exclude={"recipe"}))
 
-    def save_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    def save_state(self, tensors: "Mapping[str, Tensor]", state: Mapping[str, Any]) -> None:
         """Write the resume state as one file, so that it is of one epoch."""
         folder = self.path / RESUME_FOLDER
         folder.mkdir(exist_ok=True)
         save_tensors(folder / "state.safetensors", tensors, {"format_version": FORMAT_VERSION, **state})
 
-    def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    def load_state(self) -> "tuple[dict[str, Tensor], dict[str, Any]] | None":
         """Return the resume state, or None when the run has none yet."""
         path = self.path / RESUME_FOLDER / "state.safetensors"
         if not path.exists():

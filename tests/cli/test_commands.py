@@ -253,6 +253,16 @@ def test_recipes_commands() -> None:
     assert "valid" in succeed("recipes", "validate", "har.toml")
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("ssl-bio pre", ["pretrain"]), ("ssl-bio finetune --backb", ["--backbone-lr"])]
+)
+def test_a_shell_completes_what_is_typed(typed: str, offered: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_SSL_BIO_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+    assert run().out.split() == offered
+
+
 class TestBadInput:
     """One clear line, exit code 2, nothing half-written."""
 
