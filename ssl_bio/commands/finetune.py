@@ -23,7 +23,7 @@ from ssl_bio.commands.steps import (
 )
 from ssl_bio.config import Recipe, Resolved, to_toml
 from ssl_bio.config.resolve import check_task
-from ssl_bio.console import note, warn
+from ssl_bio.console import note, stage, warn
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.errors import CheckpointError
 from ssl_bio.models.base import Backbone, SignalNetwork
@@ -81,7 +81,10 @@ def finetune(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] |
     start = plans[0].runs[0].start
     if start and not checkpoint:
         note(f"starting from the newest complete pretraining run: {start.path}")
-    results = [run_seed(options, plan, device) for plan in plans]
+    results = []
+    for number, plan in enumerate(plans, start=1):
+        with stage("seed", number, len(plans)):
+            results.append(run_seed(options, plan, device))
     first, evaluations = results[0], [one.evaluation for one in results]
     if len(results) > 1 and all(one.predicts_same(evaluations[0]) for one in evaluations):
         warn(
@@ -115,7 +118,10 @@ def run_seed(options: RunOptions, plan: SeedPlan, device: torch.device, reportin
         data = whole.data.model_copy(update={"fold": -1})
         plan.run.write_text(RECIPE_FILE, to_toml(whole.model_copy(update={"data": data}), {}))
         options = options._replace(overwrite=False)
-        parts = [_run_one(options, part, device, of_parts, index=index) for index, part in enumerate(runs)]
+        parts = []
+        for index, part in enumerate(runs):
+            with stage("fold", index + 1, len(runs)):
+                parts.append(_run_one(options, part, device, of_parts, index=index))
         result = pooled(parts, plan.run)
         write_predictions(plan.run, result.evaluation, split=parts[0].metadata.split)
         if reporting.row:

@@ -24,7 +24,7 @@ from ssl_bio.commands.steps import (
 )
 from ssl_bio.config import Recipe, Resolved, to_toml
 from ssl_bio.config.resolve import check_pretext
-from ssl_bio.console import note, table, warn
+from ssl_bio.console import note, stage, table, warn
 from ssl_bio.data.loader import Loader
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.models.base import Backbone, SignalNetwork
@@ -50,7 +50,12 @@ def pretrain(options: RunOptions, seeds: Sequence[int] | None = None) -> list[Ru
         run.check(kind="pretrain", resume=options.resume, overwrite=options.overwrite)
         if len(plans) > 1 and not options.resume:
             _prepare(part)  # what cannot be is said before any of them is trained
-    runs = [_pretrain_one(options, part, run) for part, run in plans]
+    runs, n_seeds = [], len(seeds or [None])
+    n_parts = len(plans) // n_seeds
+    for index, (part, run) in enumerate(plans):
+        seed, fold = divmod(index, n_parts)
+        with stage("seed", seed + 1, n_seeds), stage("fold", fold + 1, n_parts):
+            runs.append(_pretrain_one(options, part, run))
     if len(runs) > 1:
         _show_all(runs)
     return runs
