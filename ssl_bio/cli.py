@@ -55,6 +55,9 @@ FoldsOption = Annotated[
     typer.Option("--folds", min=2, help="Cross-validation by subject: so many parts, each tested once."),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+TensorBoardOption = Annotated[
+    bool, typer.Option("--tensorboard", help="Write every epoch's losses and metrics into the run folder's events/.")
+]
 SheetOption = Annotated[
     Path, typer.Option("--sheet", metavar="CSV", help="The results sheet that rows are appended to.")
 ]
@@ -128,6 +131,7 @@ def pretrain(
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
+    tensorboard: TensorBoardOption = False,
 ) -> None:
     """Learn a backbone without labels. Without a recipe: the embedded demo.
 
@@ -147,6 +151,7 @@ def pretrain(
         resume=resume,
         overwrite=overwrite,
         device=device,
+        tensorboard=tensorboard,
     )
     seed_list = _parse_seeds(seeds, seed)
     from ssl_bio.commands import plan
@@ -177,6 +182,7 @@ def finetune(
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
+    tensorboard: TensorBoardOption = False,
 ) -> None:
     """Learn a task on a backbone; without --checkpoint, on the newest complete pretraining run.
 
@@ -199,7 +205,15 @@ def finetune(
         "finetune.label_fraction": label_fraction,
     }
     options = _options(
-        overrides, chosen, recipe=recipe_name, out=out, resume=resume, overwrite=overwrite, device=device, sheet=sheet
+        overrides,
+        chosen,
+        recipe=recipe_name,
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        device=device,
+        sheet=sheet,
+        tensorboard=tensorboard,
     )
     seed_list = _parse_seeds(seeds, seed)
     if by and not axes:
@@ -442,6 +456,7 @@ def _options(
     overwrite: bool = False,
     device: str = "auto",
     sheet: Path = Path("results.csv"),
+    tensorboard: bool = False,
 ) -> "RunOptions":
     if resume and overwrite:
         raise RecipeError("--resume and --overwrite exclude each other: go on with the run, or replace it")
@@ -452,7 +467,16 @@ def _options(
     for path, value in chosen.items():
         if value is not None:
             layer = with_value(layer, path, value)
-    return RunOptions(layer, recipe, out, resume, overwrite, device, sheet)
+    return RunOptions(
+        layer,
+        recipe=recipe,
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        device=device,
+        sheet=sheet,
+        tensorboard=tensorboard,
+    )
 
 
 def _parse_seeds(text: str | None, seed: int | None) -> list[int] | None:

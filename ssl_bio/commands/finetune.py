@@ -29,6 +29,7 @@ from ssl_bio.errors import CheckpointError
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.pretexts.sources import seen_test_people
 from ssl_bio.results import sheet, tables
+from ssl_bio.results.tensorboard import check_tensorboard, event_log
 from ssl_bio.runs.checkpoint import load_checkpoint
 from ssl_bio.runs.folder import RECIPE_FILE, RunFolder
 from ssl_bio.runs.inputs import InputSpec
@@ -72,6 +73,7 @@ def finetune(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] |
     """Learn a downstream task on a backbone, once for each seed and each part of a cross-validation, and evaluate each
     on its test split."""
     sheet.check(options.sheet)
+    check_tensorboard(options.tensorboard)
     device = runtime.pick_device(options.device)
     if asks_for_full(options.overrides):
         note("--backbone-lr trains the backbone: --mode full")
@@ -176,13 +178,20 @@ def _run_one(
     anew = _transferred(backbone, start, dataset=dataset, recipe=recipe)
     target = task.target(dataset, task.training_rows(dataset, recipe.finetune.fit_on))
     model = task.build(backbone, target, spec)
-    with run.owned(kind="finetune", resume=options.resume, overwrite=options.overwrite):
+    with (
+        run.owned(kind="finetune", resume=options.resume, overwrite=options.overwrite),
+        event_log(run, on=options.tensorboard) as log_epoch,
+    ):
         _announce(options, prepared, start, run=run, backbone=backbone, spec=spec, anew=anew)
         run.write_text(RECIPE_FILE, to_toml(recipe, prepared.resolved.origins))
         learns_from = identity(dataset, f"{start.path} of {start.metadata.finished_at}" if start else "")
-        after_epoch = partial(reporting.after_epoch, index) if reporting.after_epoch else None
         context = RunContext(
-            run=run, device=device, resume=options.resume, identity=learns_from, after_epoch=after_epoch
+            run=run,
+            device=device,
+            resume=options.resume,
+            identity=learns_from,
+            after_epoch=partial(reporting.after_epoch, index) if reporting.after_epoch else None,
+            log_epoch=log_epoch,
         )
         result = train_task(task, model=model, target=target, dataset=dataset, spec=spec, context=context)
         model.load_state_dict(result.tensors)

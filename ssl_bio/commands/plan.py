@@ -64,6 +64,7 @@ class RunOptions(NamedTuple):
     overwrite: bool = False
     device: str = "auto"
     sheet: Path = DEFAULT_SHEET
+    tensorboard: bool = False
     grid: int = 0  # combinations or trials that are tried beside one another
     trials: int = 0  # of a search whose best values these are
     chosen: ConfigLayer = ConfigLayer({}, "")
@@ -157,6 +158,8 @@ def plan_seeds(options: RunOptions, checkpoint: str | None, seeds: Sequence[int]
     for seed in each:
         _, resolved = _resolve_run(options, written, starts.first(seed))
         resolved = resolved if seed is None else resolved.with_recipe(seed=seed)
+        if options.tensorboard and resolved.recipe.finetune.solved:
+            raise RecipeError("--tensorboard would change nothing: this head is solved for, without epochs")
         home = RunFolder(_finetune_folder(options, resolved.recipe, several=bool(seeds)))
         runs = []
         for part in parts_of(resolved):

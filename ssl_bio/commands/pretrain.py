@@ -29,6 +29,7 @@ from ssl_bio.data.loader import Loader
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.pretexts.base import AnyPretext, load_pretext, probe_metrics, validation_metrics
+from ssl_bio.results.tensorboard import check_tensorboard, event_log
 from ssl_bio.runs.checkpoint import MODEL_FILE
 from ssl_bio.runs.files import read_json
 from ssl_bio.runs.folder import METRICS_FILE, RECIPE_FILE, RunFolder
@@ -45,6 +46,7 @@ _OF_ONE_RUN = ("lr_", "seconds", "epoch")
 def pretrain(options: RunOptions, seeds: Sequence[int] | None = None) -> list[RunFolder]:
     """Learn a backbone without labels, once for each seed; under cross-validation one for each part, which never sees
     the people of its test split."""
+    check_tensorboard(options.tensorboard)
     plans = plan_pretraining(options, seeds)
     for part, run in plans:
         run.check(kind="pretrain", resume=options.resume, overwrite=options.overwrite)
@@ -92,14 +94,21 @@ def _pretrain_one(options: RunOptions, resolved: Resolved, run: RunFolder) -> Ru
     backbone = recipe_backbone(recipe, spec)
     fit_input_scaling(backbone, dataset, recipe=recipe, spec=spec)
     objective = pretext.build(backbone, spec)
-    with run.owned(kind="pretrain", resume=options.resume, overwrite=options.overwrite):
+    with (
+        run.owned(kind="pretrain", resume=options.resume, overwrite=options.overwrite),
+        event_log(run, on=options.tensorboard) as log_epoch,
+    ):
         announce("pretrain", run=run, resolved=resolved, dataset=dataset, source=options.recipe or DEFAULT_RECIPE)
         say_padding(backbone)
         for line in pretext.notes(backbone, dataset):
             warn(line)
         run.write_text(RECIPE_FILE, to_toml(recipe, resolved.origins))
         context = RunContext(
-            run=run, device=device, resume=options.resume, identity=identity(dataset, pretext.learns_from)
+            run=run,
+            device=device,
+            resume=options.resume,
+            identity=identity(dataset, pretext.learns_from),
+            log_epoch=log_epoch,
         )
         result = _fit(pretext, objective, backbone=backbone, dataset=dataset, spec=spec, context=context)
         objective.module.load_state_dict(result.tensors)

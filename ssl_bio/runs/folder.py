@@ -9,6 +9,7 @@
   predictions*.npz    after `evaluate`
   fold0/ fold1/ ...   run folders: the parts of a cross-validation, which has no weights of its own
   figures/            plots
+  events/             TensorBoard events, with --tensorboard
   resume/             optimizer and loop state, gone once the run is complete
 
 While a process is at work in it, `.<run>.lock` beside it says which.
@@ -52,6 +53,7 @@ HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
 RESUME_FOLDER = "resume"
 FIGURES_FOLDER = "figures"
+EVENTS_FOLDER = "events"
 GRID_FOLDER = "grid"
 _FOLD = re.compile(r"fold\d+")
 
@@ -250,7 +252,10 @@ def newest_run(root: Path, *, kind: str, name: str = "", preferred: str = "") ->
 
 
 def _is_run_file(name: str) -> bool:
-    known = (MODEL_FILE, RECIPE_FILE, RUN_FILE, HISTORY_FILE, METRICS_FILE, RESUME_FOLDER, FIGURES_FOLDER)
+    known = (
+        *(MODEL_FILE, RECIPE_FILE, RUN_FILE, HISTORY_FILE, METRICS_FILE),
+        *(RESUME_FOLDER, FIGURES_FOLDER, EVENTS_FOLDER),
+    )
     return (
         name in known
         or bool(_FOLD.fullmatch(name))

@@ -23,7 +23,8 @@ from ssl_bio.training.objective import Objective, TensorBatch
 History = Sequence[Mapping[str, float]]
 #: The history of the epochs before -> more metrics of the epoch that just ended.
 Validate = Callable[[History], dict[str, float]]
-#: Told of the history row of every epoch, those of a resumed run's past included; what it raises stops the training.
+#: Told of the history row of every epoch, with its `epoch` and `seconds`, those of a resumed run's past included; what
+#: it raises stops the training.
 AfterEpoch = Callable[[Mapping[str, float]], None]
 
 #: Metrics of an epoch so far that are shown while it lasts.
@@ -64,13 +65,15 @@ class FitResult(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """Where a run trains, whether it goes on with what it finds there, and who is told of every epoch."""
+    """Where a run trains, whether it goes on with what it finds there, and who is told of every epoch: who judges it,
+    and who writes it down."""
 
     run: RunFolder
     device: torch.device
     resume: bool
     identity: str  # of data and starting weights
     after_epoch: AfterEpoch | None = None
+    log_epoch: AfterEpoch | None = None
 
 
 @dataclass
@@ -155,8 +158,9 @@ def fit(
 
 
 def _tell(context: RunContext, row: Mapping[str, float]) -> None:
-    if context.after_epoch:
-        context.after_epoch(row)
+    for told in (context.log_epoch, context.after_epoch):
+        if told:
+            told(row)
 
 
 def _train_epoch(loop: _Loop, epoch: int, watch: TrainingWatch) -> dict[str, float]:
