@@ -348,6 +348,32 @@ def denoise(
     )
 
 
+@app.command()
+def export(
+    checkpoint: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, finetuned or pretrained.")],
+    file_format: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files instead of RUN/export.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export.")] = False,
+) -> None:
+    """Write a run's network for other programs, its normalisation inside, with a model card beside it.
+
+    Examples:
+
+    * `ssl-bio export checkpoints/har/finetune-full-seed0 --format onnx`
+    * `ssl-bio export checkpoints/har/pretrain-seed0 --out embeddings`
+    """
+    if file_format != "onnx":
+        raise RecipeError(f"--format {file_format}: choose onnx")
+    from ssl_bio.commands import plan
+
+    plan.plan_export(checkpoint)
+    from ssl_bio.commands import export
+
+    export.export(checkpoint, out=out, overwrite=overwrite)
+
+
 @data_app.command("list")
 def data_list(root: RootOption = "") -> None:
     """What can be had and what is prepared."""

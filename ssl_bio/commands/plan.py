@@ -144,6 +144,20 @@ def plan_evaluation(options: RunOptions, checkpoint: str | None) -> RunFolder:
     return run
 
 
+def plan_export(checkpoint: str) -> RunFolder:
+    """Return the complete run to be exported: a run folder, or the one whose weight file is given.
+
+    Raises CheckpointError when it is not there, or holds several networks.
+    """
+    run = RunFolder(Path(checkpoint))
+    if run.path.is_file():
+        run = RunFolder(run.path.parent)
+    if run.folds():
+        raise CheckpointError(f"{run.path} holds {len(run.folds())} networks: export one of its parts")
+    load_metadata(run.path)
+    return run
+
+
 def plan_seeds(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] | None) -> list[SeedPlan]:
     """Return for each seed its run folder and its runs.
 

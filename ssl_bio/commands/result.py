@@ -58,9 +58,14 @@ def _mean(counts: Sequence[int]) -> int:
 
 def write_predictions(run: RunFolder, evaluation: Evaluation, *, split: str, dataset: str = "") -> None:
     """Write `predictions.npz`, of another split than test or of another dataset under a name that says so."""
-    suffix = "" if split == "test" and not dataset else f"-{dataset}-{split}" if dataset else f"-{split}"
     arrays = {**evaluation.predictions.arrays, **evaluation.predictions.constants}
     singles = {
         name: values.astype("float32") if values.dtype == "float64" else values for name, values in arrays.items()
     }
-    run.write_arrays(f"predictions{suffix}.npz", singles)
+    run.write_arrays(predictions_file(split, dataset), singles)
+
+
+def predictions_file(split: str, dataset: str = "") -> str:
+    """Return the name of the file that holds predictions of a split, or of another dataset."""
+    suffix = "" if split == "test" and not dataset else f"-{dataset}-{split}" if dataset else f"-{split}"
+    return f"predictions{suffix}.npz"

@@ -50,6 +50,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a binary file."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Return what a JSON file holds; empty when it cannot be read or holds something else than an object."""
     try:

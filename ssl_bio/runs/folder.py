@@ -10,6 +10,7 @@
   fold0/ fold1/ ...   run folders: the parts of a cross-validation, which has no weights of its own
   figures/            plots
   events/             TensorBoard events, with --tensorboard
+  export/             its network for other programs, after `export`
   resume/             optimizer and loop state, gone once the run is complete
 
 While a process is at work in it, `.<run>.lock` beside it says which.
@@ -27,6 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+from zipfile import BadZipFile
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -54,6 +56,7 @@ METRICS_FILE = "metrics.json"
 RESUME_FOLDER = "resume"
 FIGURES_FOLDER = "figures"
 EVENTS_FOLDER = "events"
+EXPORT_FOLDER = "export"
 GRID_FOLDER = "grid"
 _FOLD = re.compile(r"fold\d+")
 
@@ -188,6 +191,14 @@ class RunFolder:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types keyword arrays loosely
         return self.path / name
 
+    def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Return what an `.npz` holds. Raises CheckpointError when it is missing or broken."""
+        try:
+            with np.load(self.path / name, allow_pickle=False) as file:
+                return dict(file)
+        except (OSError, ValueError, BadZipFile) as error:
+            raise CheckpointError(f"{self.path / name}: cannot be read: {error}") from error
+
     def finish(self, tensors: "Mapping[str, Tensor]", metadata: CheckpointMetadata) -> None:
         """Write weights and result, then drop the resume state: the run is complete."""
         save_tensors(self.path / MODEL_FILE, tensors, metadata.model_dump(mode="json"))
@@ -254,7 +265,7 @@ def newest_run(root: Path, *, kind: str, name: str = "", preferred: str = "") ->
 def _is_run_file(name: str) -> bool:
     known = (
         *(MODEL_FILE, RECIPE_FILE, RUN_FILE, HISTORY_FILE, METRICS_FILE),
-        *(RESUME_FOLDER, FIGURES_FOLDER, EVENTS_FOLDER),
+        *(RESUME_FOLDER, FIGURES_FOLDER, EVENTS_FOLDER, EXPORT_FOLDER),
     )
     return (
         name in known

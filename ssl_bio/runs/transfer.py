@@ -56,6 +56,17 @@ def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
     _load(module, checkpoint.tensors, checkpoint.path)
 
 
+def load_backbone(module: nn.Module, checkpoint: Checkpoint) -> None:
+    """Load the backbone of a pretraining run into a module.
+
+    Raises CheckpointError that names the first tensors that are missing, unknown or of another shape.
+    """
+    own = {
+        name.removeprefix(BACKBONE): tensor for name, tensor in checkpoint.tensors.items() if name.startswith(BACKBONE)
+    }
+    _load(module, own, checkpoint.path)
+
+
 def _load(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     wanted = module.state_dict()
     problems = [f"{name} is missing" for name in wanted if name not in tensors]
