@@ -1,51 +1,30 @@
 """`ssl-bio export`: the network of a finished run as a file for other programs, with a model card beside it."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ssl_bio.commands.card import ExportedRun, model_card
 from ssl_bio.commands.plan import plan_export
 from ssl_bio.commands.result import predictions_file
-from ssl_bio.config import Recipe
-from ssl_bio.config.load import toml_lines
-from ssl_bio.config.recipe import chosen_values
 from ssl_bio.console import note
 from ssl_bio.data.store import PreparedDataset
 from ssl_bio.errors import CheckpointError, DataError
-from ssl_bio.metrics import metric_text
 from ssl_bio.models.base import Backbone
 from ssl_bio.models.onnx import ExportedNetwork, Floats, check_onnx, largest_difference, onnx_model
-from ssl_bio.results.card import ModelCard
-from ssl_bio.results.evaluation import Evaluation, Predictions, Table
-from ssl_bio.runs.checkpoint import Checkpoint, CheckpointMetadata
+from ssl_bio.results.evaluation import Predictions
+from ssl_bio.runs.checkpoint import Checkpoint
 from ssl_bio.runs.files import entries_of, write_bytes, write_text
 from ssl_bio.runs.folder import EXPORT_FOLDER, RunFolder
-from ssl_bio.runs.inputs import InputSpec
-from ssl_bio.tasks.base import AnyTask, load_task
+from ssl_bio.tasks.base import load_task
 from ssl_bio.tasks.datasets import open_recipe_dataset
 from ssl_bio.tasks.load import load_finetuned, load_pretrained
 
 MODEL_NAME, CARD_NAME = "model.onnx", "README.md"
 MOST_DIFFERENCE = 1e-4  # from torch; of outputs above 1 a share of them
 _N_RANDOM, _N_REAL = 8, 64  # windows that are compared
-#: Keys of `[data]` that do not say how recordings become windows; `normalize` is part of the network.
-_NOT_ABOUT_WINDOWS = ("target", "normalize", "split_scheme", "folds", "fold", "root")
-
-
-class _Loaded(NamedTuple):
-    """A finished run as it is exported: its network, and what its card tells."""
-
-    run: RunFolder
-    metadata: CheckpointMetadata
-    recipe: Recipe
-    task: AnyTask
-    spec: InputSpec
-    network: ExportedNetwork
-    summary: str
-    evaluation: Evaluation | None  # as far as the run's predictions are there
 
 
 def export(checkpoint: str, *, out: Path | None, overwrite: bool) -> Path:
@@ -71,7 +50,7 @@ def export(checkpoint: str, *, out: Path | None, overwrite: bool) -> Path:
                 f"{run.path}: onnxruntime computes otherwise than torch ({difference:.1e} on {what}, "
                 f"{MOST_DIFFERENCE:.0e} is allowed): nothing is written"
             )
-    card = _card(loaded, dataset, differences)
+    card = model_card(loaded, dataset, differences, file_name=MODEL_NAME)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -94,18 +73,18 @@ def _check_folder(folder: Path, overwrite: bool) -> None:
         raise CheckpointError(f"{folder} holds an export: --overwrite replaces it, --out DIR writes elsewhere")
 
 
-def _load(run: RunFolder) -> _Loaded:
+def _load(run: RunFolder) -> ExportedRun:
     checkpoint = run.load()
     return _load_finetuned(run, checkpoint) if checkpoint.metadata.target else _load_pretrained(run, checkpoint)
 
 
-def _load_finetuned(run: RunFolder, checkpoint: Checkpoint) -> _Loaded:
+def _load_finetuned(run: RunFolder, checkpoint: Checkpoint) -> ExportedRun:
     recipe, metadata, task, target, model, spec = load_finetuned(checkpoint)
     file, evaluation = run.path / predictions_file(metadata.split), None
     if file.is_file():
         arrays = run.read_arrays(file.name)
         evaluation = task.score(target, Predictions(arrays=arrays, constants=arrays))
-    return _Loaded(
+    return ExportedRun(
         run=run,
         metadata=metadata,
         recipe=recipe,
@@ -117,7 +96,7 @@ def _load_finetuned(run: RunFolder, checkpoint: Checkpoint) -> _Loaded:
     )
 
 
-def _load_pretrained(run: RunFolder, checkpoint: Checkpoint) -> _Loaded:
+def _load_pretrained(run: RunFolder, checkpoint: Checkpoint) -> ExportedRun:
     recipe, metadata, backbone, spec = load_pretrained(checkpoint)
     if not isinstance(backbone, Backbone):
         raise CheckpointError(f"{run.path}: a pretrained network of signals has no embeddings: export a finetuned run")
@@ -126,7 +105,7 @@ def _load_pretrained(run: RunFolder, checkpoint: Checkpoint) -> _Loaded:
         "tokens": f"(batch, {n_tokens}, {width}): a token for every {backbone.wave_length} samples",
         "embedding": f"(batch, {width}): the mean of the tokens",
     }
-    return _Loaded(
+    return ExportedRun(
         run=run,
         metadata=metadata,
         recipe=recipe,
@@ -150,7 +129,7 @@ class Embedding(nn.Module):
         return tokens, tokens.mean(dim=1)
 
 
-def _dataset_at_hand(loaded: _Loaded) -> PreparedDataset | None:
+def _dataset_at_hand(loaded: ExportedRun) -> PreparedDataset | None:
     """Return the prepared dataset that a run learnt from; None where it is not there, or is another one by now."""
     try:
         dataset = open_recipe_dataset(loaded.recipe.data, download=False)
@@ -162,24 +141,40 @@ def _dataset_at_hand(loaded: _Loaded) -> PreparedDataset | None:
     return dataset
 
 
-def _examples(loaded: _Loaded, dataset: PreparedDataset | None) -> dict[str, Floats]:
-    """Return windows to compare on: noise, slow waves, and real ones where they are at hand."""
+def _examples(loaded: ExportedRun, dataset: PreparedDataset | None) -> dict[str, Floats]:
+    """Return windows to compare on: white noise and random walks, as strong as real ones, and real ones, where they are
+    at hand."""
     rng, shape = np.random.default_rng(0), (_N_RANDOM, loaded.network.n_channels, loaded.network.length)
-    found = {"random windows": rng.standard_normal(shape), "random walks": rng.standard_normal(shape).cumsum(axis=-1)}
-    if dataset is not None:
-        rows = loaded.task.split_rows(dataset, _test_split(loaded, dataset))
-        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _N_REAL)).round().astype(int)]
-        real = loaded.task.signals(dataset, rows, spec=loaded.spec).read(slice(None))[..., : loaded.network.length]
-        found[f"{len(real)} windows of {dataset.info.name}"] = real
-    return {what: np.ascontiguousarray(signals, np.float32) for what, signals in found.items()}
+    noise = rng.standard_normal(shape)
+    walks = _standardised(noise.cumsum(axis=-1))
+    if dataset is None:
+        return {"random windows": _single(noise), "random walks": _single(walks)}
+    rows = loaded.task.split_rows(dataset, _test_split(loaded, dataset))
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _N_REAL)).round().astype(int)]
+    real = loaded.task.signals(dataset, rows, spec=loaded.spec).read(slice(None))[..., : loaded.network.length]
+    mean, std = real.mean(axis=(0, 2))[:, None], real.std(axis=(0, 2))[:, None]
+    return {
+        "random windows": _single(noise * std + mean),
+        "random walks": _single(walks * std + mean),
+        f"{len(real)} windows of {dataset.info.name}": _single(real),
+    }
 
 
-def _test_split(loaded: _Loaded, dataset: PreparedDataset) -> str:
+def _standardised(signals: NDArray[np.float64]) -> NDArray[np.float64]:
+    centred = signals - signals.mean(axis=-1, keepdims=True)
+    return np.asarray(centred / centred.std(axis=-1, keepdims=True))
+
+
+def _single(signals: NDArray[np.floating]) -> Floats:
+    return np.ascontiguousarray(signals, np.float32)
+
+
+def _test_split(loaded: ExportedRun, dataset: PreparedDataset) -> str:
     parts = dataset.splits[loaded.recipe.data.split_scheme]
     return "test" if len(parts.get("test", ())) else next(iter(parts))
 
 
-def _properties(loaded: _Loaded) -> dict[str, str]:
+def _properties(loaded: ExportedRun) -> dict[str, str]:
     """Return what the ONNX file says about itself."""
     metadata = loaded.metadata
     return {
@@ -190,96 +185,3 @@ def _properties(loaded: _Loaded) -> dict[str, str]:
         "run_id": metadata.run_id,
         "recipe": loaded.recipe.name,
     }
-
-
-def _card(loaded: _Loaded, dataset: PreparedDataset | None, differences: Mapping[str, float]) -> ModelCard:
-    metadata, network, recipe = loaded.metadata, loaded.network, loaded.recipe
-    data = {"dataset": recipe.data.dataset, **chosen_values(recipe).get("data", {})}
-    title = f"{dataset.info.title} (" if dataset else ""
-    return ModelCard(
-        title=f"{recipe.model_name or recipe.name}: {_run_name(loaded.run)}",
-        summary=loaded.summary,
-        model_file=MODEL_NAME,
-        channels=metadata.channels,
-        unit=metadata.unit,
-        sampling_rate=metadata.sampling_rate,
-        length=network.length,
-        outputs=network.outputs,
-        dataset=f"{title}`{metadata.dataset}`, fingerprint {metadata.fingerprint}{')' if dataset else ''}; learnt from "
-        f"{metadata.n_train} windows; split scheme {recipe.data.split_scheme!r}"
-        + (f": {dataset.info.schemes[recipe.data.split_scheme]}." if dataset else "."),
-        preparation=toml_lines({name: value for name, value in data.items() if name not in _NOT_ABOUT_WINDOWS}),
-        people=_people(loaded, dataset),
-        metrics=_metrics(loaded),
-        limits=_limits(loaded, dataset),
-        differences=differences,
-        origin={
-            "run": f"{loaded.run.path} ({metadata.run_id})",
-            "started from": metadata.origin,
-            "finished": metadata.finished_at,
-            "epochs": f"{metadata.epochs}, of which number {metadata.best_epoch} was kept" if metadata.epochs else "",
-            "versions": ", ".join(f"{name} {version}" for name, version in metadata.versions.items()),
-        },
-    )
-
-
-def _run_name(run: RunFolder) -> str:
-    """Return a run's name, of a part of a cross-validation with that of the whole."""
-    home = run.path.absolute()
-    return f"{home.parent.name}, {home.name}" if RunFolder(home.parent).folds() else home.name
-
-
-def _people(loaded: _Loaded, dataset: PreparedDataset | None) -> Table:
-    """Return how many windows and people each split has, as far as that is known."""
-    columns = ["split", "windows", "people"]
-    if dataset is not None:
-        parts = dataset.splits[loaded.recipe.data.split_scheme]
-        rows = [[name, str(len(rows)), str(len(np.unique(dataset.subjects[rows])))] for name, rows in parts.items()]
-        return Table("", columns, rows)
-    if loaded.evaluation is None:
-        return Table("", columns, [])
-    n_people = len(np.unique(loaded.evaluation.predictions.arrays["subject"]))
-    return Table("", columns, [[loaded.metadata.split, str(loaded.evaluation.n), str(n_people)]])
-
-
-def _metrics(loaded: _Loaded) -> Table:
-    """Return a run's metrics beside what needs no learning."""
-    metadata, evaluation = loaded.metadata, loaded.evaluation
-    baselines = evaluation.baselines if evaluation else {}
-    rows = [
-        [name, metric_text(name, value) if metadata.target else f"{value:.6g}"]
-        + [metric_text(name, theirs[name]) if name in theirs else "" for theirs in baselines.values()]
-        for name, value in metadata.metrics.items()
-        if not name.startswith("lr_") and name != "seconds"
-    ]
-    n = f", {evaluation.n} windows" if evaluation else ""
-    where = f"{metadata.split}{n}" if metadata.target else "of pretraining, at its last epoch"
-    return Table(where, ["metric", "this network", *baselines], rows)
-
-
-def _limits(loaded: _Loaded, dataset: PreparedDataset | None) -> list[str]:
-    """Return what the figures do not say and the file does not do."""
-    metadata, network, recipe = loaded.metadata, loaded.network, loaded.recipe
-    seconds = network.length / metadata.sampling_rate
-    lines = [
-        f"Windows have exactly {network.length} samples ({seconds:g} s at {metadata.sampling_rate:g} Hz): resample and "
-        "cut before; samples that are missing (NaN) must be filled.",
-        f"All figures are of dataset `{metadata.dataset}`, one split and one seed ({recipe.seed}): other devices, "
-        "places and people may differ.",
-    ]
-    if metadata.selected_on == "test":
-        lines.append("The epoch was chosen on test: the metrics flatter the network.")
-    if metadata.grid:
-        lines.append(f"It is one of {metadata.grid} combinations, compared on {metadata.split}.")
-    if metadata.trials:
-        lines.append(f"Its settings are the best of {metadata.trials} trials on validation.")
-    rates = recipe.evaluate.model_dump().get("tta_rates", [1.0])
-    if metadata.target and list(rates) != [1.0]:
-        lines.append(f"The metrics are of predictions averaged over speeds {rates}; this file knows one.")
-    overlap = dataset.info.overlap.get(recipe.data.split_scheme, {}) if dataset else {}
-    lines += [
-        f"Of {pair}, {one.subjects} people and {one.windows} identical windows stand in both."
-        for pair, one in overlap.items()
-        if one.subjects or one.windows
-    ]
-    return [*lines, "It is a result of research and no medical device."]

@@ -1,9 +1,10 @@
 """Networks as ONNX files, which other programs run without torch. Writing them needs the extra `onnx`."""
 
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -68,9 +69,9 @@ def onnx_model(network: ExportedNetwork, properties: Mapping[str, str]) -> bytes
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise CheckpointError(f"this network cannot be written as ONNX: {_reason(error)}") from error
+            raise CheckpointError(f"torch cannot write this network as ONNX: {_reason(error)}") from error
     if program is None:
-        raise CheckpointError("this network cannot be written as ONNX: the exporter gave nothing")
+        raise CheckpointError("torch cannot write this network as ONNX: it gave nothing")
     model = program.model_proto
     _name_batch(model)
     for name, value in properties.items():
@@ -87,7 +88,7 @@ def _name_batch(model: Any) -> None:
     graph = model.graph
     axis = graph.input[0].type.tensor_type.shape.dim[0].dim_param
     if not axis:
-        raise CheckpointError("this network cannot be written as ONNX: what it computes depends on the size of a batch")
+        raise CheckpointError("torch cannot write this network as ONNX: what it computes depends on the batch")
     for tensor in (*graph.input, *graph.output, *graph.value_info):
         for size in tensor.type.tensor_type.shape.dim:
             if size.dim_param == axis:
@@ -126,11 +127,11 @@ def fix_kernels(module: nn.Module, example: Tensor) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what the exporter says of its own parts while the block runs."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    """Silence what the exporter says of its own parts, and the graphs that it prints, while the block runs."""
+    before, nowhere = logging.root.manager.disable, io.StringIO()
+    logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -59,13 +59,13 @@ class ModelCard:
         seconds = self.length / self.sampling_rate
         signals = (
             f"float32 (batch, {len(self.channels)}, {self.length}): {', '.join(self.channels)}, in this order, "
-            f"{self._unit()}; {seconds:g} s at {self.sampling_rate:g} Hz; any number of windows in a batch"
+            f"unit: {self._unit()}; {seconds:g} s at {self.sampling_rate:g} Hz; any number of windows in a batch"
         )
         rows = [["signals", "input", signals], *([name, "output", text] for name, text in self.outputs.items())]
         return _markdown(Table("", ["name", "", "shape and meaning"], rows))
 
     def _unit(self) -> str:
-        return f"in {self.unit}" if self.unit and self.unit != "as recorded" else "in the unit of the dataset"
+        return self.unit or "that of the dataset"
 
     def _code(self) -> str:
         names = list(self.outputs)

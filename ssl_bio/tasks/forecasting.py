@@ -223,8 +223,8 @@ class Forecasting(Task[ForecastingConfig, ForecastingEvaluateConfig, SeriesTarge
 
     def exported(self, model: Forecaster, target: SeriesTarget, spec: InputSpec) -> ExportedNetwork:
         """Return the network from the last `time_steps` samples to the next ones, which may be fed to it in turn."""
-        n, unit = model.prediction_length, target.unit or "its own unit"
-        meaning = f"(batch, {n}): the next {'sample' if n == 1 else f'{n} samples'} in {unit}"
+        n = model.prediction_length
+        meaning = f"(batch, {n}): the next {'sample' if n == 1 else f'{n} samples'}, unit: {target.unit}"
         return ExportedNetwork(NextSamples(model).eval(), 1, target.time_steps, {"forecast": meaning})
 
     def plots(self, run: RunFolder, *, target: SeriesTarget, evaluation: Evaluation, spec: InputSpec) -> None:

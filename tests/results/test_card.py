@@ -28,7 +28,7 @@ def test_it_says_all_that_it_was_given() -> None:
     text = CARD.text()
     assert text.startswith("# hr: finetune-full-seed0\n\nFrom windows")
     for part in (
-        "| signals | input | float32 (batch, 2, 500): ppg, a\\|b, in this order, in mV; 10 s at 50 Hz; any number of",
+        "| signals | input | float32 (batch, 2, 500): ppg, a\\|b, in this order, unit: mV; 10 s at 50 Hz; any",
         "| value | output | (batch, 1): heart_rate in beats/min |",
         "[data]\nhighpass = 0.5\n",
         "| test | 40 | 5 |",
@@ -48,6 +48,6 @@ def test_what_is_not_known_is_left_out_or_said() -> None:
     bare = replace(CARD, people=Table("", ["split"], []), preparation=[], metrics=nothing, unit="")
     assert "None were measured." in bare.text()
     assert "[data]" not in bare.text()
-    assert "in the unit of the dataset" in bare.text()
+    assert "unit: that of the dataset" in bare.text()
     alone = nothing._replace(rows=[["MAE", "1.4"]])
     assert "What needs no learning was not measured" in replace(CARD, metrics=alone).text()
