@@ -47,7 +47,10 @@ MAY_SEE_CONFIG = {
 }
 SEE_RECIPES = {"cli", "commands", "config", "pretexts", "tasks"}
 MOST_ENTRIES = 15
-HEAVY = ("torch", "pandas", "sklearn", "scipy", "matplotlib", "h5py", "wfdb", "optuna")
+HEAVY = (
+    *("torch", "pandas", "sklearn", "scipy", "matplotlib", "h5py", "wfdb", "optuna"),
+    *("onnxruntime", "onnxscript", "tensorboard"),
+)
 
 
 def inside(path: Path) -> str:
@@ -160,6 +163,8 @@ def test_what_only_lists_imports_nothing_heavy(arguments: list[str]) -> None:
         ["evaluate", "--set", "finetune.lr=0.1", "--checkpoint", "x"],
         ["evaluate"],
         ["data", "prepare", "har", "--from", "x.zip", "--recipe", "nowhere"],
+        ["export", "nowhere"],
+        ["export", "run", "--format", "tflite"],
         ["recipes", "show", "nowhere"],
     ],
     ids=" ".join,

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from ssl_bio.config import COMMAND_LINE, ConfigLayer, Recipe, Resolved, flatten, load_recipe, resolve, with_value
 from ssl_bio.config.resolve import check_architecture, check_pretext, check_task, check_unused, from_checkpoint
 from ssl_bio.errors import CheckpointError, RecipeError
-from ssl_bio.results.search import short_keys
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_metadata
 from ssl_bio.runs.folder import RUNS, RunFolder, newest_run, pretraining_run
 
@@ -173,7 +172,10 @@ def plan_seeds(options: RunOptions, checkpoint: str | None, seeds: Sequence[int]
         _, resolved = _resolve_run(options, written, starts.first(seed))
         resolved = resolved if seed is None else resolved.with_recipe(seed=seed)
         if options.tensorboard and resolved.recipe.finetune.solved:
-            raise RecipeError("--tensorboard would change nothing: this head is solved for, without epochs")
+            raise RecipeError(
+                "--tensorboard would change nothing: this head is solved for, without epochs; --mode full, or "
+                'finetune.probe "gradient", trains one'
+            )
         home = RunFolder(_finetune_folder(options, resolved.recipe, several=bool(seeds)))
         runs = []
         for part in parts_of(resolved):
@@ -319,6 +321,8 @@ def _chosen_name(overrides: ConfigLayer, *, without: str) -> str:
 
 def choice_name(choice: Mapping[str, Any]) -> str:
     """Return a folder's name from chosen values: keys without their section where that tells them apart."""
+    from ssl_bio.results.search import short_keys  # imported when needed: tables need numpy, a plan does not
+
     names = short_keys(list(choice))
     text = ",".join(f"{name}={value_text(value)}" for name, value in zip(names, choice.values(), strict=True))
     name = re.sub(r"[^A-Za-z0-9.,=+_-]+", "-", text)

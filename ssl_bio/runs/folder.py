@@ -30,9 +30,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 from zipfile import BadZipFile
 
-import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 
 from ssl_bio.errors import CheckpointError
 from ssl_bio.runs.checkpoint import (
@@ -46,6 +44,7 @@ from ssl_bio.runs.checkpoint import (
 from ssl_bio.runs.files import atomic_write, entries_of, load_tensors, read_json, save_tensors, write_text
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 RUNS = Path("checkpoints")
@@ -185,14 +184,18 @@ class RunFolder:
             draw(temporary)
         return folder / name
 
-    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> Path:
+    def write_arrays(self, name: str, arrays: "Mapping[str, NDArray[Any]]") -> Path:
         """Write an `.npz` without objects, whole or not at all."""
+        import numpy as np
+
         with atomic_write(self.path / name) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types keyword arrays loosely
         return self.path / name
 
-    def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
+    def read_arrays(self, name: str) -> "dict[str, NDArray[Any]]":
         """Return what an `.npz` holds. Raises CheckpointError when it is missing or broken."""
+        import numpy as np
+
         try:
             with np.load(self.path / name, allow_pickle=False) as file:
                 return dict(file)

@@ -379,6 +379,16 @@ class TestBadInput:
         assert 'set finetune.task to "regression"' in said
 
 
+def test_a_log_has_the_last_epoch_of_every_seed_and_part(tiny: str) -> None:
+    said = succeed("pretrain", "--recipe", tiny, "--seeds", "0,1", "--folds", "2")
+    lines = [line.split("  ")[0] for line in said.splitlines() if "epoch 3/3" in line]
+    assert lines == [f"seed {seed}/2, fold {fold}/2, epoch 3/3" for seed in (1, 2) for fold in (1, 2)]
+    said = succeed("finetune", "--mode", "full", "--folds", "2")
+    (first, second) = [line.split("  ") for line in said.splitlines() if "epoch 2/2" in line]
+    assert (first[0], second[0]) == ("fold 1/2, epoch 2/2", "fold 2/2, epoch 2/2")
+    assert [part.split()[0] for part in first[1:]] == ["loss", "val_loss", "after"]
+
+
 def test_a_backbone_goes_on_to_other_channels_rate_and_length(pretrained: str, har_folder: Path) -> None:
     succeed("data", "prepare", "har", "--from", str(har_folder))
     other = ["--set", "data.dataset=har", "--set", "data.target=activity", "--set", "name=other"]
