@@ -1,7 +1,7 @@
 """The command line: parse, call one function, turn an SslBioError into one line and exit code 2.
 
-Heavy modules are imported by the command that needs them, so that `--help` answers at once; what is planned before
-them, that a mistyped recipe or option is refused at once, too.
+Heavy modules are imported by the command that needs them, so that `--help` answers at once, and after its runs are
+planned, so that a mistyped recipe, key or run is refused at once.
 """
 
 import sys

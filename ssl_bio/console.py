@@ -121,13 +121,13 @@ class _TrainingBar(TrainingWatch):
     def step(self, done: int, losses: Mapping[str, float] | None = None) -> None:
         self.bar.update(self.task, completed=done)
         if losses:
-            self.bar.update(self.task, figures={"loss": losses.get("loss", math.nan), **self.validated, **losses})
+            shown = {**self.validated, **losses}
+            self.bar.update(self.task, figures={name: shown[name] for name in ("loss", *shown) if name in shown})
 
     def epoch(self, number: int, figures: Mapping[str, float]) -> None:
         self.validated = {name: value for name, value in figures.items() if name != "loss"}
-        self.bar.update(
-            self.task, figures=figures, description=_staged(_epoch_title(min(number + 1, self.epochs), self.epochs))
-        )
+        following = _epoch_title(min(number + 1, self.epochs), self.epochs)
+        self.bar.update(self.task, figures=figures, description=_staged(following))
 
 
 class _TrainingLines(TrainingWatch):
