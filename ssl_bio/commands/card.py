@@ -7,8 +7,7 @@ import numpy as np
 
 from ssl_bio.config import Recipe
 from ssl_bio.config.load import toml_lines
-from ssl_bio.config.recipe import chosen_values
-from ssl_bio.data.store import PreparedDataset
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.metrics import metric_text
 from ssl_bio.models.onnx import ExportedNetwork
 from ssl_bio.results.card import ModelCard
@@ -17,9 +16,6 @@ from ssl_bio.runs.checkpoint import CheckpointMetadata
 from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import AnyTask
-
-#: Keys of `[data]` that do not say how recordings become windows; `normalize` is part of the network.
-_NOT_ABOUT_WINDOWS = ("target", "normalize", "split_scheme", "folds", "fold", "root")
 
 
 class ExportedRun(NamedTuple):
@@ -43,7 +39,6 @@ def model_card(
     `dataset`: the one that it learnt from, if it is at hand; `differences`: from torch, by what was compared.
     """
     metadata, network, recipe = loaded.metadata, loaded.network, loaded.recipe
-    data = {"dataset": recipe.data.dataset, **chosen_values(recipe).get("data", {})}
     title = f"{dataset.info.title} (" if dataset else ""
     fit_on = recipe.finetune.fit_on if metadata.target else recipe.pretrain.fit_on
     return ModelCard(
@@ -58,7 +53,7 @@ def model_card(
         dataset=f"{title}`{metadata.dataset}`, fingerprint {metadata.fingerprint}{')' if dataset else ''}; learnt from "
         f"{metadata.n_train} windows ({fit_on}); split scheme {recipe.data.split_scheme!r}"
         + (f": {dataset.info.schemes[recipe.data.split_scheme]}." if dataset else "."),
-        preparation=toml_lines({name: value for name, value in data.items() if name not in _NOT_ABOUT_WINDOWS}),
+        preparation=toml_lines({"dataset": recipe.data.dataset, **metadata.windows}),
         people=_people(loaded, dataset),
         metrics=_metrics(loaded),
         limits=_limits(loaded, dataset),

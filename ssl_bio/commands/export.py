@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from ssl_bio.commands.card import ExportedRun, model_card
 from ssl_bio.commands.plan import plan_export
 from ssl_bio.commands.result import predictions_file
+from ssl_bio.config.resolve import recipe_of
 from ssl_bio.console import note
-from ssl_bio.data.store import PreparedDataset
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.errors import CheckpointError, DataError
 from ssl_bio.models.base import Backbone
 from ssl_bio.models.onnx import ExportedNetwork, Floats, check_onnx, largest_difference, onnx_model
@@ -20,7 +21,8 @@ from ssl_bio.runs.files import entries_of, write_bytes, write_text
 from ssl_bio.runs.folder import EXPORT_FOLDER, RunFolder
 from ssl_bio.tasks.base import load_task
 from ssl_bio.tasks.datasets import open_recipe_dataset
-from ssl_bio.tasks.load import load_finetuned, load_pretrained
+from ssl_bio.tasks.inference import TrainedEncoder
+from ssl_bio.tasks.load import load_finetuned
 
 MODEL_NAME, CARD_NAME = "model.onnx", "README.md"
 MOST_DIFFERENCE = 1e-4  # from torch; of outputs above 1 a share of them
@@ -97,9 +99,8 @@ def _load_finetuned(run: RunFolder, checkpoint: Checkpoint) -> ExportedRun:
 
 
 def _load_pretrained(run: RunFolder, checkpoint: Checkpoint) -> ExportedRun:
-    recipe, metadata, backbone, spec = load_pretrained(checkpoint)
-    if not isinstance(backbone, Backbone):
-        raise CheckpointError(f"{run.path}: a pretrained network of signals has no embeddings: export a finetuned run")
+    encoder, metadata = TrainedEncoder.load(run.path), checkpoint.metadata
+    backbone, spec, recipe = encoder.backbone, encoder.spec, recipe_of(metadata.recipe, str(checkpoint.path))
     n_tokens, width = backbone.count_tokens(spec.window), backbone.d_model
     outputs = {
         "tokens": f"(batch, {n_tokens}, {width}): a token for every {backbone.wave_length} samples",

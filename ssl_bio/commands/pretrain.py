@@ -25,8 +25,8 @@ from ssl_bio.commands.steps import (
 from ssl_bio.config import Recipe, Resolved, to_toml
 from ssl_bio.config.resolve import check_pretext
 from ssl_bio.console import note, stage, table, warn
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.data.loader import Loader
-from ssl_bio.data.store import PreparedDataset
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.pretexts.base import AnyPretext, load_pretext, probe_metrics, validation_metrics
 from ssl_bio.results.tensorboard import check_tensorboard, event_log

@@ -9,7 +9,7 @@ from typing import Any
 from ssl_bio.commands.result import RunResult
 from ssl_bio.config import Recipe
 from ssl_bio.console import warn
-from ssl_bio.data.store import PreparedDataset
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.results import sheet, tables
 from ssl_bio.runs.folder import RunFolder
 from ssl_bio.tasks.base import AnyTask

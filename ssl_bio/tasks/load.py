@@ -6,15 +6,15 @@ from torch import nn
 
 from ssl_bio.config import Recipe
 from ssl_bio.config.resolve import recipe_of
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.data.filters import channel_statistics
 from ssl_bio.data.loader import SignalDataset, check_missing
-from ssl_bio.data.store import PreparedDataset
 from ssl_bio.errors import CheckpointError
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.models.build import build_backbone
 from ssl_bio.runs.checkpoint import Checkpoint, CheckpointMetadata
 from ssl_bio.runs.inputs import InputSpec, stored_input_spec
-from ssl_bio.runs.transfer import load_backbone, load_into
+from ssl_bio.runs.transfer import load_into
 from ssl_bio.tasks.base import AnyTask, load_task
 
 
@@ -84,26 +84,3 @@ def load_finetuned(checkpoint: Checkpoint, recipe: Recipe | None = None) -> Fine
     model = task.build(recipe_backbone(recipe, spec, weights_follow=True), target, spec)
     load_into(model, checkpoint)
     return FinetunedRun(recipe, metadata, task, target, model, spec)
-
-
-class PretrainedRun(NamedTuple):
-    """A finished pretraining run: its recipe, and the backbone that it learnt."""
-
-    recipe: Recipe
-    metadata: CheckpointMetadata
-    backbone: Backbone | SignalNetwork
-    spec: InputSpec
-
-
-def load_pretrained(checkpoint: Checkpoint) -> PretrainedRun:
-    """Return a pretraining run's backbone from its checkpoint.
-
-    Raises CheckpointError when it is none, or when its weights do not fit its recipe.
-    """
-    metadata = checkpoint.metadata
-    if metadata.kind != "pretrain":
-        raise CheckpointError(f"{checkpoint.path.parent}: a finetuned run, where a pretraining run is wanted")
-    recipe, spec = recipe_of(metadata.recipe, str(checkpoint.path)), stored_input_spec(metadata)
-    backbone = recipe_backbone(recipe, spec, weights_follow=True)
-    load_backbone(backbone, checkpoint)
-    return PretrainedRun(recipe, metadata, backbone, spec)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_bio.config.tasks import EvaluateConfig, MultilabelConfig
-from ssl_bio.data.store import PreparedDataset, Rows
+from ssl_bio.data.dataset import PreparedDataset, Rows
 from ssl_bio.metrics import compute
 from ssl_bio.results.evaluation import Evaluation, Table
 from ssl_bio.tasks.classification import positions_of
@@ -75,6 +75,12 @@ class Multilabel(WindowTask[MultilabelConfig, EvaluateConfig, LabelTarget]):
         if self.config.probe == "ridge":
             return probe.ridge_classifier(features, targets, self.config.probe_alpha)
         return probe.logistic_labels(features, targets, self.config.probe_c)
+
+    def answer_columns(self, target: LabelTarget, answers: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """Return the labels that are likelier than not, with ";" between, and the probability of each."""
+        chosen = [";".join(np.array(target.names)[row >= 0.5]) for row in answers]
+        columns = {f"probability {name}": answers[:, place] for place, name in enumerate(target.names)}
+        return {self.recipe.data.target: np.array(chosen, np.str_), **columns}
 
     def tables(self, target: LabelTarget, evaluations: Sequence[Evaluation]) -> list[Table]:
         """Return each label's metrics of a single evaluation."""
