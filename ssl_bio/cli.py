@@ -348,6 +348,51 @@ def denoise(
     )
 
 
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Your recordings, in any format and any folders.")],
+    name: Annotated[str, typer.Option("--name", help="Of dataset and recipe. [the folder's]")] = "",
+    subject: Annotated[
+        str,
+        typer.Option("--subject", metavar="HOW", help="Who is who: file, folder, or a regular expression on paths."),
+    ] = "",
+    target: Annotated[
+        str, typer.Option("--target", metavar="HOW", help="What to learn: the same, or a column of --labels.")
+    ] = "",
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="CSV", help="A table whose first column names recordings.")
+    ] = None,
+    sampling_rate: Annotated[
+        float, typer.Option("--sampling-rate", min=0, metavar="HZ", help="Of recordings that do not say it.")
+    ] = 0.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace table.csv and the recipe.")] = False,
+) -> None:
+    """Look at a folder of recordings, say what is there, and write table.csv and a recipe that runs.
+
+    What no option says is asked in a terminal, and guessed elsewhere.
+
+    Examples:
+
+    * `ssl-bio init recordings`
+    * `ssl-bio init recordings --labels patients.csv --target heart_rate`
+    * `ssl-bio init sleep --subject "(sub-[0-9]+)" --target folder`
+    """
+    from ssl_bio.commands import init
+
+    init.init(
+        init.InitOptions(
+            folder=folder,
+            name=name,
+            subject=subject,
+            target=target,
+            labels=labels,
+            sampling_rate=sampling_rate,
+            overwrite=overwrite,
+            ask=sys.stdin.isatty() and sys.stdout.isatty(),
+        )
+    )
+
+
 InputOption = Annotated[
     Path,
     typer.Option("--input", metavar="PATH", help="A recording, or a folder of them: WFDB, EDF, CSV, WAV, .npy, ..."),
@@ -495,6 +540,7 @@ def data_prepare(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what was prepared under this name from elsewhere.")
     ] = False,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that read and cut.")] = 1,
     root: RootOption = "",
 ) -> None:
     """Read files once into a store of recordings, which any recipe opens; interrupted, the same command goes on.
@@ -515,6 +561,7 @@ def data_prepare(
         overrides=overrides or [],
         max_skipped=max_skipped,
         overwrite=overwrite,
+        workers=workers,
     )
 
 
