@@ -1,49 +1,31 @@
-"""What is said and shared of an evaluated run: its rows in the sheet, and the tables around them."""
+"""What is said and shared of an evaluated run: its rows in the sheet, what was published, what was left out."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from ssl_bio.commands.result import RunResult
 from ssl_bio.config import Recipe
 from ssl_bio.console import warn
 from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.results import sheet, tables
-from ssl_bio.results.evaluation import Evaluation
-from ssl_bio.runs.checkpoint import CheckpointMetadata
 from ssl_bio.runs.folder import RunFolder
 from ssl_bio.tasks.base import AnyTask
 
 
-class Evaluated(Protocol):
-    """What a row is made of."""
-
-    @property
-    def recipe(self) -> Recipe: ...
-    @property
-    def task(self) -> AnyTask: ...
-    @property
-    def evaluation(self) -> Evaluation: ...
-    @property
-    def metadata(self) -> CheckpointMetadata: ...
-    @property
-    def n_parameters(self) -> int: ...
-    @property
-    def dataset(self) -> PreparedDataset: ...
-
-
-def append_rows(done: Evaluated, *, sheet_path: Path, run: RunFolder) -> int:
+def append_rows(done: RunResult, *, sheet_path: Path, run: RunFolder) -> int:
     """Append the rows of an evaluated run to the sheet; return how many. Those that are there already are replaced."""
     described = _described(done, run)
     rows = tables.sheet_rows(
         done.evaluation, metadata=done.metadata, described=described, task_name=done.task.task_name()
     )
-    sheet.append(sheet_path, rows, replaced_run=run.replaced_run_id)
+    sheet.append(sheet_path, rows, replaced_runs=run.replaced_run_ids)
     return len(rows)
 
 
-def _described(done: Evaluated, run: RunFolder) -> dict[str, object]:
+def _described(done: RunResult, run: RunFolder) -> dict[str, object]:
     """Return the columns that only the recipe and the data know."""
     recipe, metadata, info = done.recipe, done.metadata, done.dataset.info
     config = recipe.finetune
@@ -80,12 +62,6 @@ def _row_id(run: RunFolder, *, split: str, fingerprint: str, settings: Mapping[s
     """Return the id of a run's evaluation: the same evaluation again gives the same one."""
     how = json.dumps([split, fingerprint, settings], sort_keys=True)
     return f"{run.run_id}-{hashlib.sha256(how.encode()).hexdigest()[:6]}"
-
-
-def show_runs(folder: Path, *, metadata: CheckpointMetadata, task: AnyTask, name: str) -> None:
-    """Show all finetuned runs of a recipe that answered the same question on the same split."""
-    title = f"{name}: every finetuned run so far, {metadata.split}"
-    tables.show(tables.runs_table(folder, like=metadata, leading=task.leading_metrics, title=title))
 
 
 def published(recipe: Recipe) -> dict[str, dict[str, float]]:
