@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import torch
 
 from ssl_bio.commands.plan import RunOptions, RunPlan, SeedPlan, Start, asks_for_full, plan_seeds
-from ssl_bio.commands.report import append_rows, published, say_left_out, show_runs
+from ssl_bio.commands.report import append_rows, draw, published, say_left_out, show_runs
 from ssl_bio.commands.steps import (
     already_complete,
     announce,
     check_split_scheme,
     checkpoint_metadata,
     identity,
+    record,
     refuse,
     resumed,
     say_padding,
@@ -29,7 +30,7 @@ from ssl_bio.pretexts.sources import seen_test_people
 from ssl_bio.results import sheet, tables
 from ssl_bio.results.evaluation import Evaluation
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_checkpoint, now
-from ssl_bio.runs.folder import RECIPE_FILE, RUNS, RunFolder
+from ssl_bio.runs.folder import PREDICTIONS, RECIPE_FILE, RUNS, RunFolder
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.runs.transfer import n_parameters, transfer
 from ssl_bio.tasks.base import AnyTask, load_task
@@ -129,6 +130,8 @@ def run_seed(options: RunOptions, plan: SeedPlan, device: torch.device, reportin
         options = options._replace(overwrite=False)
         result = _pooled([_run_one(options, part, device, of_parts, index=index) for index, part in enumerate(runs)])
         result = result._replace(metadata=result.metadata.model_copy(update={"run_id": plan.run.run_id}))
+        if reporting.figures:
+            draw(result, plan.run)
         if reporting.row:
             append_rows(result, sheet_path=options.sheet, run=plan.run)
         plan.run.finish_folds(result.metadata)
@@ -200,8 +203,8 @@ def _run_one(
     target = task.target(dataset, task.training_rows(dataset, recipe.finetune.fit_on))
     model = task.build(backbone, target, spec)
     with run.owned(kind="finetune", resume=options.resume, overwrite=options.overwrite):
-        _announce(options, prepared, start, run=run, backbone=backbone, spec=spec, anew=anew)
-        run.write_text(RECIPE_FILE, to_toml(recipe, prepared.resolved.origins))
+        seen = _announce(options, prepared, start, run=run, backbone=backbone, spec=spec, anew=anew)
+        record(run, prepared.resolved, dataset, seen)
         learns_from = identity(dataset, f"{start.path} of {start.metadata.finished_at}" if start else "")
         after_epoch = partial(reporting.after_epoch, index) if reporting.after_epoch else None
         context = RunContext(
@@ -225,9 +228,9 @@ def _run_one(
             }
         )
         write_predictions(run, evaluation, split=split)
-        if reporting.figures:
-            task.plots(run, target=target, evaluation=evaluation, spec=spec)
         done = RunResult(recipe, task, target, evaluation, metadata, n_parameters(model), dataset)
+        if reporting.figures:
+            draw(done, run)
         # The row first: a crash between the two leaves a run to finish, whose row is then there only once.
         if reporting.row:
             append_rows(done, sheet_path=options.sheet, run=run)
@@ -253,8 +256,9 @@ def _announce(
     backbone: Backbone | SignalNetwork,
     spec: InputSpec,
     anew: Sequence[str],
-) -> None:
-    """Say what is about to run and what a person should know about it."""
+) -> list[str]:
+    """Say what is about to run and what a person should know about it; return whom of the test people the pretrained
+    backbone has seen, a line each."""
     source = str(start.path) if start else options.recipe or ""
     announce("finetune", run=run, resolved=prepared.resolved, dataset=prepared.dataset, source=source)
     info, recipe = prepared.dataset.info, prepared.recipe
@@ -266,11 +270,12 @@ def _announce(
         warn(f"starts anew: {line}")
     say_padding(backbone)
     say_left_out(prepared.task, prepared.dataset)
-    if start:
-        for line in seen_test_people(
-            "the pretrained backbone", start.metadata, recipe=recipe, dataset=prepared.dataset
-        ):
-            warn(line)
+    if start is None:
+        return []
+    seen = list(seen_test_people("the pretrained backbone", start.metadata, recipe=recipe, dataset=prepared.dataset))
+    for line in seen:
+        warn(line)
+    return seen
 
 
 def _evaluated_again(run: RunFolder, device: torch.device) -> RunResult:
@@ -297,4 +302,4 @@ def write_predictions(run: RunFolder, evaluation: Evaluation, *, split: str, dat
     singles = {
         name: values.astype("float32") if values.dtype == "float64" else values for name, values in arrays.items()
     }
-    run.write_arrays(f"predictions{suffix}.npz", singles)
+    run.write_arrays(f"{PREDICTIONS}{suffix}.npz", singles)

@@ -4,25 +4,31 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ssl_bio.config import Recipe
 from ssl_bio.console import warn
 from ssl_bio.data.store import PreparedDataset
-from ssl_bio.results import sheet, tables
+from ssl_bio.results import plots, sheet, tables
+from ssl_bio.results.curves import learning_curves
 from ssl_bio.results.evaluation import Evaluation
 from ssl_bio.runs.checkpoint import CheckpointMetadata
 from ssl_bio.runs.folder import RunFolder
 from ssl_bio.tasks.base import AnyTask
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 class Evaluated(Protocol):
-    """What a row is made of."""
+    """What a row and figures are made of."""
 
     @property
     def recipe(self) -> Recipe: ...
     @property
     def task(self) -> AnyTask: ...
+    @property
+    def target(self) -> Any: ...  # a TargetSpec of the task's own class
     @property
     def evaluation(self) -> Evaluation: ...
     @property
@@ -31,6 +37,19 @@ class Evaluated(Protocol):
     def n_parameters(self) -> int: ...
     @property
     def dataset(self) -> PreparedDataset: ...
+
+
+def draw(done: Evaluated, run: RunFolder) -> None:
+    """Draw an evaluated run into its folder: its curves, and what its task shows of the evaluation."""
+    rate, metadata = done.metadata.sampling_rate, done.metadata
+
+    def figures() -> "dict[str, Figure]":
+        return {
+            **learning_curves(run.read_history(), leading=done.task.leading_metrics, best_epoch=metadata.best_epoch),
+            **done.task.figures(done.target, done.evaluation, sampling_rate=rate),
+        }
+
+    plots.draw(run, figures)
 
 
 def append_rows(done: Evaluated, *, sheet_path: Path, run: RunFolder) -> int:

@@ -3,6 +3,7 @@
 <run>/
   model.safetensors   weights; the header holds `CheckpointMetadata` as JSON
   recipe.toml         the resolved recipe
+  data.json           what it learnt from: `DataAudit`
   run.json            the run's id, by which the sheet knows its rows
   history.csv         a row an epoch
   metrics.json        the result; its presence makes the run complete
@@ -45,7 +46,9 @@ from ssl_bio.runs.files import atomic_write, entries_of, load_tensors, read_json
 
 RUNS = Path("checkpoints")
 RECIPE_FILE = "recipe.toml"
+DATA_FILE = "data.json"
 RUN_FILE = "run.json"
+PREDICTIONS = "predictions"  # how the files of predictions begin; this with .npz: of the test split
 HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
 RESUME_FOLDER = "resume"
@@ -162,10 +165,19 @@ class RunFolder:
         self.write_text(HISTORY_FILE, buffer.getvalue())
 
     def read_history(self) -> dict[str, list[float]]:
-        """Return `history.csv` by column; NaN where a row has none."""
-        with (self.path / HISTORY_FILE).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]} if rows else {}
+        """Return `history.csv` by column, NaN where a row has none; empty for a run without epochs.
+
+        Raises CheckpointError when the file is broken.
+        """
+        path = self.path / HISTORY_FILE
+        if not path.exists():
+            return {}
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file, strict=True))
+            return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]} if rows else {}
+        except (OSError, ValueError, csv.Error) as error:
+            raise CheckpointError(f"{path}: broken: {error}") from error
 
     def write_figure(self, name: str, draw: Callable[[Path], None]) -> Path:
         """Have `draw` write `figures/<name>`, whole or not at all."""
@@ -245,11 +257,11 @@ def newest_run(root: Path, *, kind: str, name: str = "", preferred: str = "") ->
 
 
 def _is_run_file(name: str) -> bool:
-    known = (MODEL_FILE, RECIPE_FILE, RUN_FILE, HISTORY_FILE, METRICS_FILE, RESUME_FOLDER, FIGURES_FOLDER)
+    known = (MODEL_FILE, RECIPE_FILE, DATA_FILE, RUN_FILE, HISTORY_FILE, METRICS_FILE, RESUME_FOLDER, FIGURES_FOLDER)
     return (
         name in known
         or bool(_FOLD.fullmatch(name))
-        or (name.startswith("predictions") and name.endswith(".npz"))
+        or (name.startswith(PREDICTIONS) and name.endswith(".npz"))
         or name.endswith(".tmp")
         or (name.startswith(".fold") and name.endswith(".lock"))
     )

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,10 +21,12 @@ from ssl_bio.errors import DataError, RecipeError, SslBioError
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.results.evaluation import Evaluation, Predictions, Table
 from ssl_bio.runs.checkpoint import CheckpointMetadata
-from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import InputSpec, input_spec
 from ssl_bio.training import runtime
 from ssl_bio.training.objective import Objective
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class TargetSpec(BaseModel):
@@ -141,8 +143,9 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
         """Return tables that show where the errors are, of one evaluation or of several seeds."""
         return []
 
-    def plots(self, run: RunFolder, *, target: TargetT, evaluation: Evaluation, spec: InputSpec) -> None:
-        """Draw the evaluation into the run's folder."""
+    def figures(self, target: TargetT, evaluation: Evaluation, *, sampling_rate: float) -> "dict[str, Figure]":
+        """Return pictures of an evaluation by name, from its predictions alone. `sampling_rate`: Hz of the windows."""
+        return {}
 
     def task_name(self) -> str:
         """Return the task's name in the sheet."""
