@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ssl_bio.commands.finetune import RunResult, write_predictions
 from ssl_bio.commands.plan import RunOptions
-from ssl_bio.commands.report import append_rows, say_left_out, show_runs
+from ssl_bio.commands.rows import append_rows, say_left_out, show_runs
 from ssl_bio.commands.steps import refuse
 from ssl_bio.config import Recipe, flatten, resolve
 from ssl_bio.config.resolve import from_checkpoint, recipe_of

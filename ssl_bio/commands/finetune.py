@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ssl_bio.commands.plan import RunOptions, RunPlan, SeedPlan, Start, asks_for_full, plan_seeds
-from ssl_bio.commands.report import append_rows, draw, published, say_left_out, show_runs
+from ssl_bio.commands.rows import append_rows, draw, published, say_left_out, show_runs
 from ssl_bio.commands.steps import (
     already_complete,
     announce,

@@ -1,4 +1,4 @@
-"""What is said and shared of an evaluated run: its rows in the sheet, and the tables around them."""
+"""What is said and shared of an evaluated run: its figures, its rows in the sheet, and the tables around them."""
 
 import hashlib
 import json
