@@ -290,6 +290,29 @@ def evaluate(
 
 
 @app.command()
+def report(
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="CSV", help="The results sheet; results.csv if it is there.")
+    ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option("--runs", metavar="DIR", help="Where run folders are; checkpoints if it is there."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="HTML", help="Where the page goes.")] = Path("report.html"),
+) -> None:
+    """Write one HTML page of all results: a leaderboard for each task, a section for each run.
+
+    Examples:
+
+    * `ssl-bio report`
+    * `ssl-bio report --sheet /lab/results.csv --out lab.html`
+    """
+    from ssl_bio.commands import report
+
+    report.report(sheet, runs, out)
+
+
+@app.command()
 def denoise(
     checkpoint: Annotated[Path, typer.Option("--checkpoint", metavar="RUN", help="A run that denoises.")],
     source: Annotated[

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from ssl_bio.commands.plan import RunOptions, RunPlan, SeedPlan, Start, asks_for_full, plan_seeds
@@ -30,6 +31,7 @@ from ssl_bio.pretexts.sources import seen_test_people
 from ssl_bio.results import sheet, tables
 from ssl_bio.results.evaluation import Evaluation
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_checkpoint, now
+from ssl_bio.runs.finished import CONSTANTS
 from ssl_bio.runs.folder import PREDICTIONS, RECIPE_FILE, RUNS, RunFolder
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.runs.transfer import n_parameters, transfer
@@ -298,7 +300,8 @@ def _evaluated_again(run: RunFolder, device: torch.device) -> RunResult:
 def write_predictions(run: RunFolder, evaluation: Evaluation, *, split: str, dataset: str = "") -> None:
     """Write `predictions.npz`, of another split than test or of another dataset under a name that says so."""
     suffix = "" if split == "test" and not dataset else f"-{dataset}-{split}" if dataset else f"-{split}"
-    arrays = {**evaluation.predictions.arrays, **evaluation.predictions.constants}
+    constants = evaluation.predictions.constants
+    arrays = {**evaluation.predictions.arrays, **constants, CONSTANTS: np.array(list(constants), dtype=np.str_)}
     singles = {
         name: values.astype("float32") if values.dtype == "float64" else values for name, values in arrays.items()
     }

@@ -108,11 +108,10 @@ def _pretrain_one(options: RunOptions, resolved: Resolved, run: RunFolder) -> Ru
         )
         result = _fit(pretext, objective, backbone=backbone, dataset=dataset, spec=spec, context=context)
         objective.module.load_state_dict(result.tensors)
-        leading = (*pretext.leading_metrics, "rankme")
         plots.draw(
             run,
             lambda: {
-                **learning_curves(run.read_history(), leading=leading, best_epoch=result.best_epoch),
+                **learning_curves(run.read_history(), leading=pretext.curves(), best_epoch=result.best_epoch),
                 **pretext.figures(objective, dataset, device),
             },
         )

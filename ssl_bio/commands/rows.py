@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,15 +41,27 @@ class Evaluated(Protocol):
 
 def draw(done: Evaluated, run: RunFolder) -> None:
     """Draw an evaluated run into its folder: its curves, and what its task shows of the evaluation."""
-    rate, metadata = done.metadata.sampling_rate, done.metadata
+    plots.draw(
+        run,
+        lambda: task_figures(
+            done.task, done.target, done.evaluation, metadata=done.metadata, history=run.read_history()
+        ),
+    )
 
-    def figures() -> "dict[str, Figure]":
-        return {
-            **learning_curves(run.read_history(), leading=done.task.leading_metrics, best_epoch=metadata.best_epoch),
-            **done.task.figures(done.target, done.evaluation, sampling_rate=rate),
-        }
 
-    plots.draw(run, figures)
+def task_figures(
+    task: AnyTask,
+    target: Any,
+    evaluation: Evaluation,
+    *,
+    metadata: CheckpointMetadata,
+    history: Mapping[str, Sequence[float]],
+) -> "dict[str, Figure]":
+    """Return a finetuned run's curves, and what its task shows of an evaluation; `target`: of the task's own class."""
+    return {
+        **learning_curves(history, leading=task.leading_metrics, best_epoch=metadata.best_epoch),
+        **task.figures(target, evaluation, sampling_rate=metadata.sampling_rate),
+    }
 
 
 def append_rows(done: Evaluated, *, sheet_path: Path, run: RunFolder) -> int:

@@ -39,7 +39,7 @@ class Pretext(ABC, Generic[ConfigT]):
     Config: type[ConfigT]
     shows_pairs: ClassVar[bool] = False
     always_validates: ClassVar[bool] = False
-    leading_metrics: ClassVar[tuple[str, ...]] = ()
+    leading_metrics: ClassVar[tuple[str, ...]] = ()  # as in a history, without "val_"
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -73,6 +73,11 @@ class Pretext(ABC, Generic[ConfigT]):
     def figures(self, objective: Objective, dataset: PreparedDataset, device: torch.device) -> "dict[str, Figure]":
         """Return pictures of what was learnt by name, beside the curves that every run has."""
         return {}
+
+    @classmethod
+    def curves(cls) -> tuple[str, ...]:
+        """Return the metrics whose curves are drawn beside the loss: the task's own, and the rank of embeddings."""
+        return *cls.leading_metrics, "rankme"
 
     def signals(self, dataset: PreparedDataset, split: str) -> SignalDataset:
         """Return the unlabelled windows of "train", "val" or "train+val"."""
@@ -169,11 +174,15 @@ AnyPretext = Pretext[Any]
 
 def load_pretext(recipe: Recipe) -> AnyPretext:
     """Return the recipe's pretext task. Raises RecipeError for an unknown one and for a broken plugin."""
-    name = recipe.pretrain.pretext
+    return pretext_class(recipe.pretrain.pretext)(recipe)
+
+
+def pretext_class(name: str) -> type[AnyPretext]:
+    """Return a pretext task's class. Raises RecipeError for an unknown one and for a broken plugin."""
     found = PRETEXTS.load(name)
     if not (isinstance(found, type) and issubclass(found, Pretext)):
         raise PRETEXTS.broken(name, "it does not derive from ssl_bio.pretexts.base.Pretext")
-    return found(recipe)
+    return found
 
 
 def validation_metrics(

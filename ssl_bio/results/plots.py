@@ -4,9 +4,10 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ssl_bio.console import note
 from ssl_bio.runs.folder import FIGURES_FOLDER, RunFolder
@@ -25,6 +26,7 @@ ACCENT, SECOND = "#d55e00", "#0072b2"
 PALETTE = (SECOND, "#e69f00", "#009e73", ACCENT, "#56b4e9", "#cc79a7", INK)
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 _DPI = 150
+DOTS, DOT = "dots", 2.6  # what a group of dots is called in SVG, and their diameter in points
 #: Fonts with scripts that matplotlib's own lacks, whichever are installed.
 _FURTHER_FONTS = (
     *("Noto Sans CJK SC", "Noto Sans SC", "Microsoft YaHei", "PingFang SC", "WenQuanYi Zen Hei"),
@@ -101,6 +103,12 @@ def single_axes(*, width: float = WIDTH, height: float = HEIGHT) -> "tuple[Figur
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
+
+
+def draw_dots(axes: "Axes", x: NDArray[Any], y: NDArray[Any]) -> None:
+    """Draw many small dots, `(n,)` each; a page holds them as one path."""
+    dots = axes.plot(x, y, linestyle="", marker="o", markersize=DOT, markeredgewidth=0, color=SECOND, alpha=0.5)
+    dots[0].set_gid(DOTS)
 
 
 def draw(run: RunFolder, figures: "Callable[[], Mapping[str, Figure]]") -> None:

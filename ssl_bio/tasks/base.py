@@ -64,6 +64,14 @@ class EvaluationRequest(NamedTuple):
     validating: bool
 
 
+class ScoredPredictions(NamedTuple):
+    """The kind of predictions that metrics are declared on, targets and predictions, `(n, ...)` each."""
+
+    kind: str
+    targets: NDArray[Any]
+    predictions: NDArray[Any]
+
+
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
 EvaluateT = TypeVar("EvaluateT", bound=EvaluateConfig)
 TargetT = TypeVar("TargetT", bound=TargetSpec)
@@ -146,6 +154,10 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
     def figures(self, target: TargetT, evaluation: Evaluation, *, sampling_rate: float) -> "dict[str, Figure]":
         """Return pictures of an evaluation by name, from its predictions alone. `sampling_rate`: Hz of the windows."""
         return {}
+
+    def scored(self, predictions: Predictions) -> "ScoredPredictions | None":
+        """Return what the metrics of predictions are computed from; None for a task that has no function for them."""
+        return None
 
     def task_name(self) -> str:
         """Return the task's name in the sheet."""

@@ -48,9 +48,9 @@ def confusion_matrix(names: Sequence[str], counts: NDArray[np.int64]) -> "Figure
     """Return counts `(n_classes, n_classes)`, a row a true class, shaded by their share of the row."""
     n = len(names)
     size = max(HEIGHT, min(8.0, 0.32 * n + 1.4))
-    figure, axes = single_axes(width=max(WIDTH, size + 0.8), height=size)
+    figure, axes = single_axes(width=max(WIDTH, size + 0.4), height=size)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    shades = axes.pcolormesh(share, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=0.5)
+    axes.pcolormesh(share, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=0.5)
     if n <= _MOST_CELLS_WITH_TEXT:
         for (row, column), count in np.ndenumerate(counts):
             colour = "white" if share[row, column] > 0.55 else INK
@@ -61,8 +61,7 @@ def confusion_matrix(names: Sequence[str], counts: NDArray[np.int64]) -> "Figure
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.invert_yaxis()
-    axes.set(xlabel="predicted class", ylabel="true class")
-    figure.colorbar(shades, ax=axes, label="share of the true class", fraction=0.05)
+    axes.set(xlabel="predicted class", ylabel="true class", title="windows, shaded by their share of the true class")
     return figure
 
 

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bio.results.plots import ACCENT, GREY, INK, SECOND, WIDTH, single_axes
+from ssl_bio.results.plots import ACCENT, GREY, INK, SECOND, WIDTH, draw_dots, single_axes
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MOST_POINTS = 600  # windows drawn
@@ -31,15 +30,11 @@ def value_figures(
     }
 
 
-def _points(axes: "Axes", x: NDArray[Any], y: NDArray[Any]) -> None:
-    axes.plot(x, y, linestyle="", marker="o", markersize=2.6, markeredgewidth=0, color=SECOND, alpha=0.5)
-
-
 def _scatter(targets: NDArray[Any], predictions: NDArray[Any], *, quantity: str, title: str) -> "Figure":
     figure, axes = single_axes(height=WIDTH * 0.86)
     ends = [float(np.min([targets, predictions])), float(np.max([targets, predictions]))]
     axes.plot(ends, ends, color=GREY, linewidth=0.8, linestyle="-", label="equal")
-    _points(axes, targets, predictions)
+    draw_dots(axes, targets, predictions)
     axes.set(xlabel=f"true {quantity}", ylabel="predicted", title=title)
     axes.set_aspect("equal", adjustable="datalim")
     axes.legend()
@@ -52,7 +47,7 @@ def _bland_altman(
     """Draw differences against means; bias and limits are of all windows."""
     figure, axes = single_axes()
     means, differences = (targets + predictions) / 2, predictions - targets
-    _points(axes, means[drawn], differences[drawn])
+    draw_dots(axes, means[drawn], differences[drawn])
     bias, spread = float(differences.mean()), _LIMIT * float(differences.std(ddof=1 if len(differences) > 1 else 0))
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.axhline(bias, color=ACCENT, label=f"bias {bias:+.3g}")

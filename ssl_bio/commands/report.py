@@ -1,0 +1,360 @@
+"""`ssl-bio report`: one page of a sheet and its run folders, and a line for each task in the terminal."""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ssl_bio.commands.plan import value_text
+from ssl_bio.commands.rows import published, task_figures
+from ssl_bio.config import flatten
+from ssl_bio.config.resolve import recipe_of
+from ssl_bio.console import note, progress
+from ssl_bio.errors import CheckpointError, SheetError, SslBioError
+from ssl_bio.metrics import metric_text, metrics
+from ssl_bio.metrics.bootstrap import Interval, Sample, interval_over_people
+from ssl_bio.pretexts.base import pretext_class
+from ssl_bio.results import plots, sheet, tables
+from ssl_bio.results.curves import label_curves, learning_curves
+from ssl_bio.results.evaluation import Predictions, Table
+from ssl_bio.results.leaderboard import Board, Entry, boards_of, entries_of, ranking_metric
+from ssl_bio.results.page import GENERATOR, Page, Picture, RecipeChange, RunSection, render
+from ssl_bio.results.svg import figure_svg
+from ssl_bio.runs.audit import DataAudit
+from ssl_bio.runs.files import write_text
+from ssl_bio.runs.finished import FinishedRun, FoundRuns, finished_runs, read_predictions
+from ssl_bio.runs.folder import FIGURES_FOLDER, RUNS
+from ssl_bio.tasks.base import AnyTask, load_task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DEFAULT_SHEET, DEFAULT_OUT = Path("results.csv"), Path("report.html")
+#: Bytes of pictures, beyond which no further run is drawn: a page of 500 runs stays below 5 MB.
+MOST_PICTURES = 3_000_000
+_TOLERANCE = 1e-3  # between a row's metric and that of the predictions, which are stored in single precision
+#: What files that others wrote may raise when a task reads them as its own.
+_UNFIT = (SslBioError, KeyError, ValueError, IndexError, TypeError, AttributeError)
+
+
+def report(sheet_path: Path | None, runs_root: Path | None, out: Path) -> None:
+    """Write the page of a sheet and of the runs below a folder; of the default ones those that are there.
+
+    Raises SheetError or CheckpointError when one that was asked for is not there, and for an `out` that is another
+    file than an earlier page.
+    """
+    _check_out(out)
+    rows = sheet.read(sheet_path or DEFAULT_SHEET) if sheet_path or DEFAULT_SHEET.exists() else []
+    root = runs_root or RUNS
+    if runs_root and not runs_root.is_dir():
+        raise CheckpointError(f"{runs_root}: no such folder of runs")
+    found = finished_runs(root) if root.is_dir() else FoundRuns([], [])
+    if not rows and not found.runs:
+        raise SheetError(
+            f"nothing to report: no row in {sheet_path or DEFAULT_SHEET} and no run below {root}; "
+            "--sheet and --runs say where they are"
+        )
+    name = (sheet_path or DEFAULT_SHEET).name if rows else ""
+    page = _Report(rows, found, root).page(name)
+    text = render(page)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, text)
+    if page.boards:
+        tables.show([_best_table(page.boards)])
+    for line in page.problems:
+        note(f"not read: {line}")
+    for line in page.notes:
+        note(line)
+    size = len(text.encode()) / 1000
+    note(f"{out}: {len(page.boards)} leaderboards, {len(page.runs)} runs, {size:.0f} kB")
+
+
+def _check_out(out: Path) -> None:
+    """Raise CheckpointError unless a page can be written there, and nothing else is replaced by it."""
+    if out.is_dir():
+        raise CheckpointError(f"{out}: a folder; give --out a file name such as {out / DEFAULT_OUT}")
+    if out.exists() and GENERATOR.encode() not in out.read_bytes()[:2000]:
+        raise CheckpointError(f"{out}: another file than an earlier report; give another name to --out")
+
+
+def _best_table(boards: Sequence[Board]) -> Table:
+    """Return the best run of each task that was not chosen on test, and what it is compared with."""
+    lines = []
+    for board in boards:
+        honest = [entry for entry in board.entries if entry.kind == "run" and not entry.chosen_on_test]
+        title = board.task + (f" ({board.split})" if board.split else "")
+        if not honest or not board.ranking or board.ranking not in honest[0].metrics:
+            lines.append([title, str(len(board.entries)), board.ranking, "", "", ""])
+            continue
+        best, other = honest[0], board.compared
+        value = tables.mean_std(board.ranking, np.array(best.metrics[board.ranking]))
+        beside = [] if other in (None, best) else [other]
+        theirs = [f"{one.name} {metric_text(board.ranking, one.mean(board.ranking))}" for one in beside if one]
+        how = best.settings["mode"]
+        lines.append([title, str(len(board.entries)), board.ranking, value, f"{best.name}, {how}", *theirs])
+    width = max(map(len, lines))
+    columns = ["task", "lines", "ranked by", "best", "of", "compared with"][:width]
+    return Table(
+        "best runs that were not chosen on test", columns, [[*one, *[""] * (width - len(one))] for one in lines]
+    )
+
+
+class _Loaded:
+    """A finetuned run's task, and what it predicted."""
+
+    def __init__(self, run: FinishedRun) -> None:
+        self.run = run
+        self.task: AnyTask = load_task(recipe_of(tomllib.loads(run.recipe_text), str(run.path)))
+
+    @cached_property
+    def predictions(self) -> Predictions | None:
+        """Return what it predicted of its test split, None where that is not stored."""
+        stored = read_predictions(self.run)
+        return stored and Predictions(arrays=stored.arrays, constants=stored.constants)
+
+    def figures(self) -> "dict[str, Figure]":
+        """Return its curves, and what its task shows of the predictions."""
+        metadata = self.run.metadata
+        if self.predictions is None or metadata.target is None:
+            return learning_curves(self.run.history, leading=self.task.leading_metrics)
+        target = self.task.stored_target(metadata.target)
+        evaluation = self.task.score(target, self.predictions)
+        return task_figures(self.task, target, evaluation, metadata=metadata, history=self.run.history)
+
+
+class _Report:
+    """A page in the making: what is known of runs, and what could not be read."""
+
+    def __init__(self, rows: Sequence[Mapping[str, str]], found: FoundRuns, root: Path) -> None:
+        self.rows, self.root = rows, root
+        self.runs = found.runs
+        self.by_id = {run.run_id: run for run in found.runs if run.run_id}
+        self.problems = list(found.problems)
+        self.notes: list[str] = []
+
+    def page(self, sheet_name: str) -> Page:
+        """Return the page."""
+        entries, unread = entries_of(self.rows)
+        self.problems += unread
+        with progress("report", len(entries) + len(self.runs)) as tick:
+            measured = []
+            for index, entry in enumerate(entries):
+                measured.append(replace(entry, interval=self._interval(entry)))
+                tick(index + 1)
+            boards = boards_of([*measured, *self._references(entries)])
+            charts, pictures = self._pictures(boards) if plots.can_draw() else ({}, {})
+            tick(len(entries) + len(self.runs))
+        sections = self._sections(pictures)
+        return Page(
+            sheet=sheet_name,
+            n_rows=len(self.rows),
+            boards=boards,
+            charts=charts,
+            runs=sections,
+            anchors={run.run_id: one.anchor for run, one in zip(self.runs, sections, strict=True) if run.run_id},
+            problems=self.problems,
+            notes=self.notes,
+        )
+
+    def _runs_of(self, entry: Entry) -> list[FinishedRun]:
+        """Return the run folders of an entry's rows, as far as they are there."""
+        ids = [row.get("run_id", "").rpartition("-")[0] for row in entry.rows]
+        return [self.by_id[own] for own in ids if own in self.by_id]
+
+    def _load(self, run: FinishedRun) -> _Loaded | None:
+        try:
+            return _Loaded(run)
+        except SslBioError as error:
+            self._problem(run, str(error))
+            return None
+
+    def _problem(self, run: FinishedRun, why: str) -> None:
+        line = f"{self._title(run)}: {why.removeprefix(f'{run.path}/').removeprefix(f'{run.path}: ')}"
+        if line not in self.problems:
+            self.problems.append(line)
+
+    def _title(self, run: FinishedRun) -> str:
+        return run.path.relative_to(self.root).as_posix()
+
+    def _interval(self, entry: Entry) -> Interval | None:
+        """Return the interval over people of the metric that ranks an entry's board. None unless all of its runs still
+        hold the predictions that its rows were measured on."""
+        runs, name = self._runs_of(entry), ranking_metric(list(entry.metrics))
+        if len(runs) < len(entry.rows) or not runs or not entry.settings["split"].startswith("test"):
+            return None
+        samples, function = [], None
+        for run, value in zip(runs, entry.metrics.get(name, ()), strict=False):
+            loaded = self._load(run)
+            try:
+                if loaded is None or loaded.predictions is None:
+                    return None
+                scored = loaded.task.scored(loaded.predictions)
+                if scored is None or scored.kind not in metrics()[name].functions:
+                    return None
+                function = metrics()[name].functions[scored.kind]
+                if abs(function(scored.targets, scored.predictions) - value) > _TOLERANCE * max(1.0, abs(value)):
+                    return None  # of another evaluation, or of several values
+                samples.append(Sample(scored.targets, scored.predictions, loaded.predictions.arrays["subject"]))
+            except _UNFIT as error:
+                self._problem(run, f"its predictions cannot be read: {_first_line(error)}")
+                return None
+        return interval_over_people(function, samples) if function and len(samples) == len(runs) else None
+
+    def _references(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the published figures that recipes of the runs hold, each once a task."""
+        found: dict[tuple[str, str, str], Entry] = {}
+        for entry in entries:
+            for run in self._runs_of(entry)[:1]:
+                loaded = self._load(run)
+                if loaded is None:
+                    continue
+                recipe = loaded.task.recipe
+                for name, values in published(recipe).items():
+                    title = f"{name}, {recipe.finetune.mode}" if name == "reference" else name
+                    known = {metric: [value] for metric, value in values.items() if metric in metrics()}
+                    source = {"split": recipe.reference.source}
+                    one = Entry(kind="published", name=title, task=entry.task, metrics=known, settings=source)
+                    found.setdefault((entry.task, title, repr(known)), one)
+        return list(found.values())
+
+    def _pictures(self, boards: Sequence[Board]) -> tuple[dict[int, Picture], dict[str, list[Picture]]]:
+        """Return the few-label curve of each board, by its index, and the pictures of runs, by their path: as many as
+        fit, the leaders of all boards first, one seed of each line before the others."""
+        charts: dict[int, Picture] = {}
+        drawn: dict[str, list[Picture]] = {}
+        size = 0
+        with plots.style():
+            for index, board in enumerate(boards):
+                figures = label_curves(board.label_curves(), metric=board.ranking)
+                for name, figure in figures.items():
+                    title = f"{board.ranking} against the share of the labels"
+                    charts[index] = _picture(figure, title=title, name=f"{name}{index}", of=board.task)
+                    size += len(charts[index].svg)
+            for run in self._in_order(boards):
+                if size > MOST_PICTURES:
+                    break
+                pictures = self._draw(run, f"f{len(drawn)}")
+                drawn[str(run.path)] = pictures
+                size += sum(len(one.svg.encode()) for one in pictures)
+        if len(drawn) < len(self.runs):
+            self.notes.append(
+                f"Pictures of {len(drawn)} of {len(self.runs)} runs, the first of the leaderboards and a seed of each "
+                f"line first, up to {MOST_PICTURES / 1e6:g} MB; the others have theirs in their folders."
+            )
+        return charts, drawn
+
+    def _in_order(self, boards: Sequence[Board]) -> list[FinishedRun]:
+        """Return all runs: those that lead come first."""
+        lines = [
+            (place, index, self._runs_of(entry))
+            for index, board in enumerate(boards)
+            for place, entry in enumerate(entry for entry in board.entries if entry.kind == "run")
+        ]
+        most = max((len(runs) for _, _, runs in lines), default=0)
+        ordered = [runs[seed] for seed in range(most) for _, _, runs in sorted(lines, key=_place) if seed < len(runs)]
+        unique = {str(run.path): run for run in [*ordered, *self.runs]}
+        return list(unique.values())
+
+    def _draw(self, run: FinishedRun, prefix: str) -> list[Picture]:
+        figures: dict[str, Figure] = {}
+        try:
+            figures = self._figures(run)
+        except _UNFIT as error:
+            self._problem(run, f"no pictures: {_first_line(error)}")
+        return [
+            Picture(
+                name.replace("_", " "), figure_svg(figure, name=f"{prefix}-{index}", text=f"{name} of {run.path.name}")
+            )
+            for index, (name, figure) in enumerate(figures.items())
+        ]
+
+    def _figures(self, run: FinishedRun) -> "dict[str, Figure]":
+        if run.metadata.kind == "finetune":
+            loaded = self._load(run)
+            return loaded.figures() if loaded else {}
+        recipe = recipe_of(tomllib.loads(run.recipe_text), str(run.path))
+        leading = pretext_class(recipe.pretrain.pretext).curves()
+        return learning_curves(run.history, leading=leading, best_epoch=run.metadata.best_epoch)
+
+    def _sections(self, pictures: Mapping[str, Sequence[Picture]]) -> list[RunSection]:
+        """Return a section for each run. A recipe is told in full once for each name, then by its differences."""
+        told: dict[tuple[str, str], tuple[RunSection, Mapping[str, object]]] = {}
+        sections = []
+        for index, run in enumerate(self.runs):
+            values = flatten(tomllib.loads(run.recipe_text))
+            key = run.metadata.kind, str(values.get("name", ""))
+            like, theirs = told.get(key, (None, {}))
+            section = RunSection(
+                anchor=f"run-{index + 1}",
+                title=self._title(run),
+                kind="pretraining" if run.metadata.kind == "pretrain" else "finetuning",
+                facts=_facts(run),
+                metrics={name: value for name, value in run.metadata.metrics.items() if not name.startswith("lr_")},
+                recipe="" if like else run.recipe_text,
+                changes=list(_changes(values, theirs)) if like else [],
+                like=like,
+                audits=_audits(run),
+                pictures=pictures.get(str(run.path), ()),
+                files=sorted(path.name for path in (run.path / FIGURES_FOLDER).glob("*.png")),
+            )
+            told.setdefault(key, (section, values))
+            sections.append(section)
+        return sections
+
+
+def _place(line: tuple[int, int, list[FinishedRun]]) -> tuple[int, int]:
+    return line[0], line[1]
+
+
+def _picture(figure: "Figure", *, title: str, name: str, of: str) -> Picture:
+    return Picture(title, figure_svg(figure, name=name, text=f"{title} of {of}"))
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return text.splitlines()[0]
+
+
+def _facts(run: FinishedRun) -> dict[str, str]:
+    """Return what the folder says of how a run came about."""
+    metadata = run.metadata
+    chosen = {"last": "the last epoch"}.get(
+        metadata.selected_on, f"epoch {metadata.best_epoch}, by {metadata.selected_on}"
+    )
+    tried = metadata.grid or metadata.trials
+    facts = {
+        "metrics on": metadata.split,
+        "weights of": chosen if metadata.epochs else "",
+        "one of": f"{tried} {'trials of a search on validation' if metadata.trials else 'combinations'}"
+        if tried
+        else "",
+        "from": metadata.origin,
+        "epochs": str(metadata.epochs or ""),
+        "training windows": str(metadata.n_train or ""),
+        "seconds": f"{metadata.seconds:.0f}",
+        "finished": metadata.finished_at[:16].replace("T", " "),
+        "run": run.run_id,
+        "versions": ", ".join(f"{name} {version}" for name, version in metadata.versions.items()),
+    }
+    return {name: text for name, text in facts.items() if text}
+
+
+def _audits(run: FinishedRun) -> dict[str, DataAudit]:
+    found = {part.path.name: part.audit for part in run.folds if part.audit}
+    return {"": run.audit} if run.audit else found
+
+
+def _changes(values: Mapping[str, object], others: Mapping[str, object]) -> Iterator[RecipeChange]:
+    """Yield where a recipe departs from another one, in the order of keys."""
+    for key in sorted({*values, *others}):
+        ours, theirs = values.get(key), others.get(key)
+        if ours != theirs:
+            yield RecipeChange(key, _text(ours), _text(theirs))
+
+
+def _text(value: object) -> str:
+    return "not set" if value is None else value_text(value)
