@@ -25,6 +25,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.patch_kmeans
 	$(BIN)/python -m benchmarks.denoise_record
 	$(BIN)/python -m benchmarks.forecast_rollout
+	$(BIN)/python -m benchmarks.report_page
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DEFAULT_SHEET, DEFAULT_OUT = Path("results.csv"), Path("report.html")
-#: Bytes of pictures, beyond which no further run is drawn: a page of 500 runs stays below 5 MB.
+#: Bytes of pictures, beyond which no further run is drawn, and of whole recipes: 500 runs stay below 5 MB.
 MOST_PICTURES = 3_000_000
+MOST_RECIPES = 500_000
 _TOLERANCE = 1e-3  # between a row's metric and that of the predictions, which are stored in single precision
 #: What files that others wrote may raise when a task reads them as its own.
 _UNFIT = (SslBioError, KeyError, ValueError, IndexError, TypeError, AttributeError)
@@ -120,7 +121,7 @@ class _Loaded:
         """Return its curves, and what its task shows of the predictions."""
         metadata = self.run.metadata
         if self.predictions is None or metadata.target is None:
-            return learning_curves(self.run.history, leading=self.task.leading_metrics)
+            return learning_curves(self.run.history, leading=self.task.leading_metrics[:1])
         target = self.task.stored_target(metadata.target)
         evaluation = self.task.score(target, self.predictions)
         return task_figures(self.task, target, evaluation, metadata=metadata, history=self.run.history)
@@ -146,7 +147,7 @@ class _Report:
                 measured.append(replace(entry, interval=self._interval(entry)))
                 tick(index + 1)
             boards = boards_of([*measured, *self._references(entries)])
-            charts, pictures = self._pictures(boards) if plots.can_draw() else ({}, {})
+            charts, pictures = self._pictures(boards)
             tick(len(entries) + len(self.runs))
         sections = self._sections(pictures)
         return Page(
@@ -227,6 +228,9 @@ class _Report:
         charts: dict[int, Picture] = {}
         drawn: dict[str, list[Picture]] = {}
         size = 0
+        if not plots.can_draw():
+            self.notes.append(f"No pictures: drawing them needs matplotlib ({plots.INSTALL_HINT}).")
+            return charts, drawn
         with plots.style():
             for index, board in enumerate(boards):
                 figures = label_curves(board.label_curves(), metric=board.ranking)
@@ -266,10 +270,8 @@ class _Report:
         except _UNFIT as error:
             self._problem(run, f"no pictures: {_first_line(error)}")
         return [
-            Picture(
-                name.replace("_", " "), figure_svg(figure, name=f"{prefix}-{index}", text=f"{name} of {run.path.name}")
-            )
-            for index, (name, figure) in enumerate(figures.items())
+            _picture(figure, title=title.replace("_", " "), name=f"{prefix}-{index}", of=self._title(run))
+            for index, (title, figure) in enumerate(figures.items())
         ]
 
     def _figures(self, run: FinishedRun) -> "dict[str, Figure]":
@@ -281,13 +283,19 @@ class _Report:
         return learning_curves(run.history, leading=leading, best_epoch=run.metadata.best_epoch)
 
     def _sections(self, pictures: Mapping[str, Sequence[Picture]]) -> list[RunSection]:
-        """Return a section for each run. A recipe is told in full once for each name, then by its differences."""
+        """Return a section for each run.
+
+        A recipe is told in full once for each name, then by its differences; beyond `MOST_RECIPES` also those of other
+        names are told by their differences from the first of their kind.
+        """
         told: dict[tuple[str, str], tuple[RunSection, Mapping[str, object]]] = {}
-        sections = []
+        sections: list[RunSection] = []
+        size = 0
         for index, run in enumerate(self.runs):
             values = flatten(tomllib.loads(run.recipe_text))
             key = run.metadata.kind, str(values.get("name", ""))
-            like, theirs = told.get(key, (None, {}))
+            first = told.get((run.metadata.kind, "")) if size > MOST_RECIPES else None
+            like, theirs = told.get(key) or first or (None, {})
             section = RunSection(
                 anchor=f"run-{index + 1}",
                 title=self._title(run),
@@ -302,6 +310,8 @@ class _Report:
                 files=sorted(path.name for path in (run.path / FIGURES_FOLDER).glob("*.png")),
             )
             told.setdefault(key, (section, values))
+            told.setdefault((run.metadata.kind, ""), (section, values))
+            size += len(section.recipe)
             sections.append(section)
         return sections
 
@@ -311,7 +321,8 @@ def _place(line: tuple[int, int, list[FinishedRun]]) -> tuple[int, int]:
 
 
 def _picture(figure: "Figure", *, title: str, name: str, of: str) -> Picture:
-    return Picture(title, figure_svg(figure, name=name, text=f"{title} of {of}"))
+    wide = figure.get_figwidth() > plots.WIDTH
+    return Picture(title, figure_svg(figure, name=name, text=f"{title} of {of}"), wide)
 
 
 def _first_line(error: BaseException) -> str:

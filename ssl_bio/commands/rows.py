@@ -59,7 +59,7 @@ def task_figures(
 ) -> "dict[str, Figure]":
     """Return a finetuned run's curves, and what its task shows of an evaluation; `target`: of the task's own class."""
     return {
-        **learning_curves(history, leading=task.leading_metrics, best_epoch=metadata.best_epoch),
+        **learning_curves(history, leading=task.leading_metrics[:1], best_epoch=metadata.best_epoch),
         **task.figures(target, evaluation, sampling_rate=metadata.sampling_rate),
     }
 

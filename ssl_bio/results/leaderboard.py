@@ -21,8 +21,9 @@ SETTINGS = (
     *("split_scheme", "split", "dataset", "fingerprint", "n_parameters", "version"),
 )
 _HOW_CHOSEN = ("selected_on", "grid")
-_TESTED_ON = ("dataset", "split_scheme", "split", "fingerprint")
-_NOT_SHOWN = (*_HOW_CHOSEN, *_TESTED_ON, "n_parameters", "version")
+#: The columns that say what data a row is of.
+TESTED_ON = ("dataset", "split_scheme", "split", "fingerprint")
+_NOT_SHOWN = (*_HOW_CHOSEN, *TESTED_ON, "n_parameters", "version")
 _SEED = re.compile(r"-seed\d+(?=$|[/\\])")
 
 Row = Mapping[str, str]
@@ -69,7 +70,7 @@ class Entry:
     @property
     def tested_on(self) -> tuple[str, ...]:
         """Return what data and split the metrics are of."""
-        return tuple(self.settings.get(name, "") for name in _TESTED_ON)
+        return tuple(self.settings.get(name, "") for name in TESTED_ON)
 
     @property
     def chosen_on_test(self) -> bool:
@@ -266,7 +267,7 @@ def _baselines(entries: Sequence[Entry]) -> list[Entry]:
             name=baseline,
             task=like[baseline, where].task,
             metrics={metric: [float(np.mean(values))] for metric, values in measured.items()},
-            settings={name: like[baseline, where].settings.get(name, "") for name in _TESTED_ON},
+            settings={name: like[baseline, where].settings.get(name, "") for name in TESTED_ON},
         )
         for (baseline, where), measured in found.items()
     ]

@@ -12,20 +12,23 @@ from markupsafe import Markup
 import ssl_bio
 from ssl_bio.metrics import lower_is_better, metric_text, metrics
 from ssl_bio.metrics.bootstrap import FEWEST_PEOPLE, LEVEL, N_RESAMPLES
-from ssl_bio.results.leaderboard import Board, Difference, Entry
+from ssl_bio.results.leaderboard import TESTED_ON, Board, Difference, Entry
 from ssl_bio.runs.audit import DataAudit
 
 #: By what a written page is known, so that no other file is replaced by one.
 GENERATOR = "ssl-bio report"
 _TEMPLATES = "templates"
+_BADGES = {"run": "", "lab": "older row", "published": "published", "baseline": "baseline"}
+_WORDS = {"lr": "learning rate", "backbone_lr": "learning rate of the backbone", "n_parameters": "parameters"}
 _MARKS = {"better": "▲", "worse": "▼", "within": "≈", "": ""}
 
 
 class Picture(NamedTuple):
-    """A figure as SVG, and its name."""
+    """A figure as SVG, its name, and whether it is wider than a page's column."""
 
     name: str
     svg: str
+    wide: bool
 
 
 class RecipeChange(NamedTuple):
@@ -81,9 +84,10 @@ class Cell(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of a leaderboard."""
+    """A line of a leaderboard. `badge`: what a reader should know of it before all else."""
 
     kind: str
+    badge: str
     cells: Sequence[Cell]
 
 
@@ -153,19 +157,24 @@ def _said(board: Board) -> list[str]:
     said = [f"Ranked by {board.ranking}, {metric.description}; {better} is better."]
     if board.compared:
         what = {"published": "the published figure", "lab": "the lab's older row", "baseline": "the baseline"}
-        kind = what.get(board.compared.kind, "the best run")
+        kind = what.get(board.compared.kind, "the best run that was not chosen on test,")
         text = metric_text(board.ranking, board.compared.mean(board.ranking))
         said.append(f"Differences are from {kind} {_name(board.compared)}, {text}.")
-    names = {"lr": "learning rate", "backbone_lr": "learning rate of the backbone", "n_parameters": "parameters"}
-    shared = [f"{names.get(name, name.replace('_', ' '))} {text}" for name, text in board.shared.items()]
+    shared = [
+        f"{_WORDS.get(name, name.replace('_', ' '))} {text}"
+        for name, text in board.shared.items()
+        if (name, text) != ("label_fraction", "1")
+    ]
     if shared:
         said.append(f"All runs: {', '.join(shared)}.")
     return said
 
 
 def _columns(board: Board) -> list[Column]:
-    first = Column("what", "the run's model, with the folder's own name, or where a figure comes from")
-    columns = [first, *(Column(name.replace("_", " ")) for name in board.varied), Column("seeds", numeric=True)]
+    columns = [
+        Column("what", "the run's model, with the folder's own name, or where a figure comes from"),
+        Column("seeds", "each leads to its run", numeric=True),
+    ]
     direction = "ascending" if lower_is_better(board.ranking) else "descending"
     for name in board.metrics:
         described = metrics()[name].description
@@ -174,18 +183,21 @@ def _columns(board: Board) -> list[Column]:
             columns.append(Column(f"{LEVEL:.0%} of draws of people", "bootstrap interval", numeric=True))
             if board.compared:
                 columns.append(Column("difference", "from the figure named above", numeric=True))
-    return [*columns, Column("chosen", "which data chose the epoch or the setting"), Column("tested on")]
+    settings = [Column(_WORDS.get(name, name.replace("_", " "))) for name in board.varied]
+    return [*columns, *settings, Column("chosen", "which data chose the epoch or the setting"), Column("tested on")]
 
 
 def _line(entry: Entry, board: Board, anchors: Mapping[str, str]) -> Line:
-    cells = [Cell(_name(entry)), *(Cell(entry.settings.get(name, "")) for name in board.varied), _seeds(entry, anchors)]
+    cells = [Cell(_name(entry)), _seeds(entry, anchors)]
     for name in board.metrics:
         cells.append(_metric(entry, name))
         if name == board.ranking:
             cells.append(_interval(entry, name))
             if board.compared:
                 cells.append(_difference(board.difference(entry), name))
-    return Line(entry.kind, [*cells, _chosen(entry), _tested(entry)])
+    settings = [Cell(entry.settings.get(name, "")) for name in board.varied]
+    badge = "chosen on test" if entry.chosen_on_test else _BADGES[entry.kind]
+    return Line(entry.kind, badge, [*cells, *settings, _chosen(entry), _tested(entry, board)])
 
 
 def _name(entry: Entry) -> str:
@@ -244,11 +256,14 @@ def _chosen(entry: Entry) -> Cell:
     return Cell(", ".join(parts))
 
 
-def _tested(entry: Entry) -> Cell:
+def _tested(entry: Entry, board: Board) -> Cell:
+    """Return what an entry was tested on, without what all runs of the board share."""
     settings = entry.settings
     if entry.kind == "published":
         return Cell(settings.get("split", "") or "their own split")
-    parts = [settings.get("dataset", ""), settings.get("split", ""), settings.get("split_scheme", "")]
+    if entry.kind == "lab":
+        return Cell("not said")
+    parts = [settings[name] for name in TESTED_ON if settings.get(name) and name not in board.shared]
     windows = sorted({row.get("n_test", "") for row in entry.rows} - {""})
     parts += [f"{' / '.join(windows)} windows"] if windows else []
-    return Cell(", ".join(part for part in parts if part) or "not said")
+    return Cell(", ".join(parts))

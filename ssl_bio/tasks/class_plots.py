@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from ssl_bio.results.plots import GREY, HEIGHT, INK, WIDTH, single_axes
+from ssl_bio.results.plots import GREY, HEIGHT, WIDTH, single_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,6 +16,7 @@ _MOST_CURVES = 7  # that can be told apart; of more classes or labels the common
 _MOST_POINTS = 120  # of a curve
 _MOST_CELLS_WITH_TEXT = 12  # classes
 _LONGEST_NAME = 18  # characters
+_ON_PALE = "#101010"  # and not the ink, which a page turns pale where it is dark
 
 
 def class_figures(names: Sequence[str], targets: NDArray[np.int64], scores: NDArray[Any]) -> "dict[str, Figure]":
@@ -53,7 +54,7 @@ def confusion_matrix(names: Sequence[str], counts: NDArray[np.int64]) -> "Figure
     axes.pcolormesh(share, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=0.5)
     if n <= _MOST_CELLS_WITH_TEXT:
         for (row, column), count in np.ndenumerate(counts):
-            colour = "white" if share[row, column] > 0.55 else INK
+            colour = "white" if share[row, column] > 0.55 else _ON_PALE
             axes.text(column + 0.5, row + 0.5, str(count), ha="center", va="center", fontsize=8, color=colour)
     ticks, texts = np.arange(n) + 0.5, [short_name(name) for name in names]
     axes.set_xticks(ticks, texts, rotation=30 if max(map(len, texts)) * n > 32 else 0, ha="center")
