@@ -1,7 +1,7 @@
 """`ssl-bio report`: one page of a sheet and its run folders, and a line for each task in the terminal."""
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ssl_bio.commands.plan import value_text
 from ssl_bio.commands.rows import published, task_figures
-from ssl_bio.config import flatten
+from ssl_bio.commands.run_sections import sections_of, title_of
 from ssl_bio.config.resolve import recipe_of
 from ssl_bio.console import note, progress
 from ssl_bio.errors import CheckpointError, SheetError, SslBioError
@@ -22,22 +21,22 @@ from ssl_bio.results import plots, sheet, tables
 from ssl_bio.results.curves import label_curves, learning_curves
 from ssl_bio.results.evaluation import Predictions, Table
 from ssl_bio.results.leaderboard import Board, Entry, boards_of, entries_of, ranking_metric
-from ssl_bio.results.page import GENERATOR, Page, Picture, RecipeChange, RunSection, render
+from ssl_bio.results.page import GENERATOR, Page, Picture, render
 from ssl_bio.results.svg import figure_svg
-from ssl_bio.runs.audit import DataAudit
 from ssl_bio.runs.files import write_text
 from ssl_bio.runs.finished import FinishedRun, FoundRuns, finished_runs, read_predictions
-from ssl_bio.runs.folder import FIGURES_FOLDER, RUNS
+from ssl_bio.runs.folder import RUNS
 from ssl_bio.tasks.base import AnyTask, load_task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DEFAULT_SHEET, DEFAULT_OUT = Path("results.csv"), Path("report.html")
-#: Bytes of pictures, beyond which no further run is drawn, and of whole recipes: 500 runs stay below 5 MB.
+#: Bytes of pictures, beyond which no further run is drawn: 500 runs stay below 5 MB.
 MOST_PICTURES = 3_000_000
-MOST_RECIPES = 500_000
+_BEST_COLUMNS = ("task", "lines", "ranked by", "best", "of", "compared with")
 _TOLERANCE = 1e-3  # between a row's metric and that of the predictions, which are stored in single precision
+_HEAD = 2000  # bytes of a page that say what wrote it
 #: What files that others wrote may raise when a task reads them as its own.
 _UNFIT = (SslBioError, KeyError, ValueError, IndexError, TypeError, AttributeError)
 
@@ -62,7 +61,6 @@ def report(sheet_path: Path | None, runs_root: Path | None, out: Path) -> None:
     name = (sheet_path or DEFAULT_SHEET).name if rows else ""
     page = _Report(rows, found, root).page(name)
     text = render(page)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
     if page.boards:
         tables.show([_best_table(page.boards)])
@@ -78,30 +76,27 @@ def _check_out(out: Path) -> None:
     """Raise CheckpointError unless a page can be written there, and nothing else is replaced by it."""
     if out.is_dir():
         raise CheckpointError(f"{out}: a folder; give --out a file name such as {out / DEFAULT_OUT}")
-    if out.exists() and GENERATOR.encode() not in out.read_bytes()[:2000]:
-        raise CheckpointError(f"{out}: another file than an earlier report; give another name to --out")
+    try:
+        if out.exists() and GENERATOR.encode() not in out.read_bytes()[:_HEAD]:
+            raise CheckpointError(f"{out}: another file than an earlier report; give another name to --out")
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{out}: cannot be written: {error.strerror or error}") from error
 
 
 def _best_table(boards: Sequence[Board]) -> Table:
-    """Return the best run of each task that was not chosen on test, and what it is compared with."""
-    lines = []
+    """Return the best run of each board that was not chosen on test, and what it is compared with."""
+    rows = []
     for board in boards:
-        honest = [entry for entry in board.entries if entry.kind == "run" and not entry.chosen_on_test]
-        title = board.task + (f" ({board.split})" if board.split else "")
-        if not honest or not board.ranking or board.ranking not in honest[0].metrics:
-            lines.append([title, str(len(board.entries)), board.ranking, "", "", ""])
-            continue
-        best, other = honest[0], board.compared
-        value = tables.mean_std(board.ranking, np.array(best.metrics[board.ranking]))
-        beside = [] if other in (None, best) else [other]
-        theirs = [f"{one.name} {metric_text(board.ranking, one.mean(board.ranking))}" for one in beside if one]
-        how = best.settings["mode"]
-        lines.append([title, str(len(board.entries)), board.ranking, value, f"{best.name}, {how}", *theirs])
-    width = max(map(len, lines))
-    columns = ["task", "lines", "ranked by", "best", "of", "compared with"][:width]
-    return Table(
-        "best runs that were not chosen on test", columns, [[*one, *[""] * (width - len(one))] for one in lines]
-    )
+        row = [board.task + (f" ({board.split})" if board.split else ""), str(len(board.entries)), board.ranking]
+        best, other = board.best, board.compared
+        if best:
+            value = tables.mean_std(board.ranking, np.array(best.metrics[board.ranking]))
+            row += [value, ", ".join(text for text in (best.name, best.settings["mode"]) if text)]
+        if best and other and other is not best:
+            row.append(f"{other.name} {metric_text(board.ranking, other.mean(board.ranking))}")
+        rows.append([*row, *[""] * (len(_BEST_COLUMNS) - len(row))])
+    return Table("the best runs that were not chosen on test", _BEST_COLUMNS, rows)
 
 
 class _Loaded:
@@ -149,7 +144,7 @@ class _Report:
             boards = boards_of([*measured, *self._references(entries)])
             charts, pictures = self._pictures(boards)
             tick(len(entries) + len(self.runs))
-        sections = self._sections(pictures)
+        sections = sections_of(self.runs, root=self.root, pictures=pictures)
         return Page(
             sheet=sheet_name,
             n_rows=len(self.rows),
@@ -170,16 +165,16 @@ class _Report:
         try:
             return _Loaded(run)
         except SslBioError as error:
-            self._problem(run, str(error))
+            self._problem(run, error)
             return None
 
-    def _problem(self, run: FinishedRun, why: str) -> None:
-        line = f"{self._title(run)}: {why.removeprefix(f'{run.path}/').removeprefix(f'{run.path}: ')}"
+    def _problem(self, run: FinishedRun, error: Exception) -> None:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        if not isinstance(error, SslBioError):
+            why = f"its files do not fit one another ({type(error).__name__}: {why})"
+        line = f"{title_of(run, self.root)}: {why.removeprefix(f'{run.path}/').removeprefix(f'{run.path}: ')}"
         if line not in self.problems:
             self.problems.append(line)
-
-    def _title(self, run: FinishedRun) -> str:
-        return run.path.relative_to(self.root).as_posix()
 
     def _interval(self, entry: Entry) -> Interval | None:
         """Return the interval over people of the metric that ranks an entry's board. None unless all of its runs still
@@ -201,7 +196,7 @@ class _Report:
                     return None  # of another evaluation, or of several values
                 samples.append(Sample(scored.targets, scored.predictions, loaded.predictions.arrays["subject"]))
             except _UNFIT as error:
-                self._problem(run, f"its predictions cannot be read: {_first_line(error)}")
+                self._problem(run, error)
                 return None
         return interval_over_people(function, samples) if function and len(samples) == len(runs) else None
 
@@ -258,21 +253,21 @@ class _Report:
             for index, board in enumerate(boards)
             for place, entry in enumerate(entry for entry in board.entries if entry.kind == "run")
         ]
+        lines.sort(key=lambda line: line[:2])
         most = max((len(runs) for _, _, runs in lines), default=0)
-        ordered = [runs[seed] for seed in range(most) for _, _, runs in sorted(lines, key=_place) if seed < len(runs)]
+        ordered = [runs[seed] for seed in range(most) for _, _, runs in lines if seed < len(runs)]
         unique = {str(run.path): run for run in [*ordered, *self.runs]}
         return list(unique.values())
 
     def _draw(self, run: FinishedRun, prefix: str) -> list[Picture]:
-        figures: dict[str, Figure] = {}
         try:
-            figures = self._figures(run)
+            return [
+                _picture(figure, title=title.replace("_", " "), name=f"{prefix}-{index}", of=title_of(run, self.root))
+                for index, (title, figure) in enumerate(self._figures(run).items())
+            ]
         except _UNFIT as error:
-            self._problem(run, f"no pictures: {_first_line(error)}")
-        return [
-            _picture(figure, title=title.replace("_", " "), name=f"{prefix}-{index}", of=self._title(run))
-            for index, (title, figure) in enumerate(figures.items())
-        ]
+            self._problem(run, error)
+            return []
 
     def _figures(self, run: FinishedRun) -> "dict[str, Figure]":
         if run.metadata.kind == "finetune":
@@ -282,90 +277,7 @@ class _Report:
         leading = pretext_class(recipe.pretrain.pretext).curves()
         return learning_curves(run.history, leading=leading, best_epoch=run.metadata.best_epoch)
 
-    def _sections(self, pictures: Mapping[str, Sequence[Picture]]) -> list[RunSection]:
-        """Return a section for each run.
-
-        A recipe is told in full once for each name, then by its differences; beyond `MOST_RECIPES` also those of other
-        names are told by their differences from the first of their kind.
-        """
-        told: dict[tuple[str, str], tuple[RunSection, Mapping[str, object]]] = {}
-        sections: list[RunSection] = []
-        size = 0
-        for index, run in enumerate(self.runs):
-            values = flatten(tomllib.loads(run.recipe_text))
-            key = run.metadata.kind, str(values.get("name", ""))
-            first = told.get((run.metadata.kind, "")) if size > MOST_RECIPES else None
-            like, theirs = told.get(key) or first or (None, {})
-            section = RunSection(
-                anchor=f"run-{index + 1}",
-                title=self._title(run),
-                kind="pretraining" if run.metadata.kind == "pretrain" else "finetuning",
-                facts=_facts(run),
-                metrics={name: value for name, value in run.metadata.metrics.items() if not name.startswith("lr_")},
-                recipe="" if like else run.recipe_text,
-                changes=list(_changes(values, theirs)) if like else [],
-                like=like,
-                audits=_audits(run),
-                pictures=pictures.get(str(run.path), ()),
-                files=sorted(path.name for path in (run.path / FIGURES_FOLDER).glob("*.png")),
-            )
-            told.setdefault(key, (section, values))
-            told.setdefault((run.metadata.kind, ""), (section, values))
-            size += len(section.recipe)
-            sections.append(section)
-        return sections
-
-
-def _place(line: tuple[int, int, list[FinishedRun]]) -> tuple[int, int]:
-    return line[0], line[1]
-
 
 def _picture(figure: "Figure", *, title: str, name: str, of: str) -> Picture:
     wide = figure.get_figwidth() > plots.WIDTH
     return Picture(title, figure_svg(figure, name=name, text=f"{title} of {of}"), wide)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    return text.splitlines()[0]
-
-
-def _facts(run: FinishedRun) -> dict[str, str]:
-    """Return what the folder says of how a run came about."""
-    metadata = run.metadata
-    chosen = {"last": "the last epoch"}.get(
-        metadata.selected_on, f"epoch {metadata.best_epoch}, by {metadata.selected_on}"
-    )
-    tried = metadata.grid or metadata.trials
-    facts = {
-        "metrics on": metadata.split,
-        "weights of": chosen if metadata.epochs else "",
-        "one of": f"{tried} {'trials of a search on validation' if metadata.trials else 'combinations'}"
-        if tried
-        else "",
-        "from": metadata.origin,
-        "epochs": str(metadata.epochs or ""),
-        "training windows": str(metadata.n_train or ""),
-        "seconds": f"{metadata.seconds:.0f}",
-        "finished": metadata.finished_at[:16].replace("T", " "),
-        "run": run.run_id,
-        "versions": ", ".join(f"{name} {version}" for name, version in metadata.versions.items()),
-    }
-    return {name: text for name, text in facts.items() if text}
-
-
-def _audits(run: FinishedRun) -> dict[str, DataAudit]:
-    found = {part.path.name: part.audit for part in run.folds if part.audit}
-    return {"": run.audit} if run.audit else found
-
-
-def _changes(values: Mapping[str, object], others: Mapping[str, object]) -> Iterator[RecipeChange]:
-    """Yield where a recipe departs from another one, in the order of keys."""
-    for key in sorted({*values, *others}):
-        ours, theirs = values.get(key), others.get(key)
-        if ours != theirs:
-            yield RecipeChange(key, _text(ours), _text(theirs))
-
-
-def _text(value: object) -> str:
-    return "not set" if value is None else value_text(value)

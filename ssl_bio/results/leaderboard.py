@@ -109,6 +109,12 @@ class Board:
     shared: Mapping[str, str]
     varied: Sequence[str]
 
+    @property
+    def best(self) -> Entry | None:
+        """Return the best run that was not chosen on test; None where there is none with the ranking metric."""
+        runs = (entry for entry in self.entries if entry.kind == "run" and not entry.chosen_on_test)
+        return next((entry for entry in runs if math.isfinite(entry.mean(self.ranking))), None)
+
     def difference(self, entry: Entry) -> Difference | None:
         """Return how an entry stands to the one it is compared with; None for itself, and for figures on other data.
 

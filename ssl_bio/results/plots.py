@@ -105,6 +105,11 @@ def single_axes(*, width: float = WIDTH, height: float = HEIGHT) -> "tuple[Figur
     return figure, figure.subplots()
 
 
+def printable(text: str) -> str:
+    """Return a text without control characters, which neither a font nor an SVG file can hold."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
 def draw_dots(axes: "Axes", x: NDArray[Any], y: NDArray[Any]) -> None:
     """Draw many small dots, `(n,)` each; a page holds them as one path."""
     dots = axes.plot(x, y, linestyle="", marker="o", markersize=DOT, markeredgewidth=0, color=SECOND, alpha=0.5)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from ssl_bio.results.plots import GREY, HEIGHT, WIDTH, single_axes
+from ssl_bio.results.plots import GREY, HEIGHT, WIDTH, printable, single_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,5 +96,6 @@ def _evenly(n: int) -> NDArray[np.int64]:
 
 
 def short_name(name: str) -> str:
-    """Return a name that leaves room for the others."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    """Return a name that leaves room for the others, without characters that cannot be drawn."""
+    shown = printable(name)
+    return shown if len(shown) <= _LONGEST_NAME else f"{shown[: _LONGEST_NAME - 1]}…"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bio.results.plots import ACCENT, GREY, INK, SECOND, WIDTH, draw_dots, single_axes
+from ssl_bio.results.plots import ACCENT, GREY, INK, SECOND, WIDTH, draw_dots, printable, single_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +22,7 @@ def value_figures(
     """Return the figures of one value: true and predicted ones `(n,)`, and whose windows they are `(n,)`."""
     drawn = np.unique(np.linspace(0, len(targets) - 1, min(len(targets), _MOST_POINTS)).round().astype(int))
     title = f"{len(drawn)} of {len(targets)} windows" if len(drawn) < len(targets) else f"{len(targets)} windows"
-    quantity = f"{name.replace('_', ' ')} in {unit}" if unit else name.replace("_", " ")
+    quantity = printable(f"{name.replace('_', ' ')} in {unit}" if unit else name.replace("_", " "))
     return {
         "scatter": _scatter(targets[drawn], predictions[drawn], quantity=quantity, title=title),
         "bland_altman": _bland_altman(targets, predictions, drawn=drawn, quantity=quantity, title=title),
@@ -71,7 +71,7 @@ def _people(errors: NDArray[Any], subjects: NDArray[Any], *, quantity: str) -> "
     mean = float(errors.mean())
     axes.axhline(mean, color=ACCENT, linestyle="--", linewidth=1, label=f"all windows {mean:.3g}")
     if len(order) <= 25:
-        axes.set_xticks(places, [str(names[index]) for index in order], rotation=90, fontsize=7)
+        axes.set_xticks(places, [printable(str(names[index])) for index in order], rotation=90, fontsize=7)
     else:
         axes.set_xticks([])
     worst = f"the worst {len(order)} of {len(names)} people" if len(order) < len(names) else f"{len(names)} people"
