@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,13 @@ from tests.results.test_leaderboard import PAPER, row
 from tests.results.test_page import page, section
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, ViewportSize
     from playwright.sync_api import Page as Tab
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OFFLINE = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
+PHONE: "ViewportSize" = {"width": 360, "height": 740}
+DESK: "ViewportSize" = {"width": 1280, "height": 900}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def lab_page() -> Page:
             f"runs/width={index}",
             Accuracy=f"0.{index}5",
             AUROC=f"0.{9 - index}1",
-            lr=f"1e-{index}",
+            lr=str(index),
         )
         for index in range(1, 9)
     ]
@@ -237,7 +239,7 @@ def test_headings_labels_and_contrast_hold_without_axe(opened: Open) -> None:
     )
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(later <= earlier + 1 for earlier, later in zip(levels, levels[1:], strict=False))
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
     for name in ("better", "worse", "within", "test", "badge", "count"):
         colours = opened.tab.evaluate(
             """(name) => {
