@@ -24,6 +24,7 @@ _HOW_CHOSEN = ("selected_on", "grid")
 #: The columns that say what data a row is of.
 TESTED_ON = ("dataset", "split_scheme", "split", "fingerprint")
 _NOT_SHOWN = (*_HOW_CHOSEN, *TESTED_ON, "n_parameters", "version")
+_SHARE = re.compile(r"-labels[\d.e-]+(?=-|$)|(?<![\w.])label_fraction=[^,]*,?")
 _SEED = re.compile(r"-seed\d+(?=$|[/\\])")
 
 Row = Mapping[str, str]
@@ -66,6 +67,11 @@ class Entry:
         if ranked and self.interval:
             ranges.append((self.interval.low, self.interval.high))
         return (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
+
+    @property
+    def way(self) -> str:
+        """Return how the runs learnt, as their folder has it, whatever the share of the labels."""
+        return _SHARE.sub("", self.folder.replace("\\", "/").rpartition("/")[2]).strip(",-").removeprefix("finetune-")
 
     @property
     def tested_on(self) -> tuple[str, ...]:
@@ -146,8 +152,7 @@ class Board:
             share = number(entry.settings.get("label_fraction", ""))
             if entry.kind != "run" or not 0 < share <= 1 or not entry.metrics.get(self.ranking):
                 continue
-            others = [entry.settings[name] for name in self.varied if name != "label_fraction"]
-            name = ", ".join([entry.name, *(text for text in others if text)])
+            name = " ".join(text for text in (entry.name, entry.way) if text)
             if share in found.setdefault(name, {}):
                 ambiguous.add(name)
             found[name][share] = entry.metrics[self.ranking]

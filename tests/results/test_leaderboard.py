@@ -168,20 +168,36 @@ def test_baselines_stand_beside_the_runs_on_the_same_windows_only() -> None:
     assert found.difference(elsewhere) is None
 
 
+@pytest.mark.parametrize(
+    ("folder", "way"),
+    [
+        ("runs/finetune-full-labels0.01-lr=1-seed0", "full-lr=1"),
+        ("runs/finetune-full-lr=1-seed0", "full-lr=1"),
+        ("runs/finetune-full-labels1e-05-seed0", "full"),
+        ("runs/grid/label_fraction=0.1,lr=1-seed3", "lr=1"),
+        ("runs/grid/lr=1,label_fraction=0.1-seed3", "lr=1"),
+        ("runs/grid/label_fraction=1-seed3", ""),
+    ],
+)
+def test_the_way_to_learn_without_the_share_of_labels(folder: str, way: str) -> None:
+    (entry,), _ = entries_of([row("a-1", folder)])
+    assert entry.way == way
+
+
 def test_shares_of_labels_make_a_curve_of_each_way_to_learn() -> None:
-    def few(run: str, share: str, mode: str, accuracy: str) -> dict[str, str]:
-        return row(run, f"runs/{mode}-{share}", label_fraction=share, mode=mode, Accuracy=accuracy)
+    def few(run: str, share: str, folder: str, accuracy: str) -> dict[str, str]:
+        return row(run, f"runs/finetune-{folder}-seed0", label_fraction=share, Accuracy=accuracy)
 
     found = board(
-        few("a-1", "0.01", "full", "0.5"),
+        few("a-1", "0.01", "full-labels0.01", "0.5"),
         few("b-2", "1", "full", "0.9"),
-        few("c-3", "0.01", "linear-probe", "0.6"),
-        few("d-4", "1", "linear-probe", "0.8"),
-        few("e-5", "1", "linear-probe", "0.7"),  # another setting that no column tells: which one is the curve's?
+        few("c-3", "0.01", "probe-labels0.01", "0.6"),
+        few("d-4", "1", "probe", "0.8"),
+        few("e-5", "1", "probe", "0.7"),  # another setting that the folder does not tell: which one is the curve's?
         few("f-6", "1", "scratch", "0.7"),
     )
     (curve,) = found.label_curves()
-    assert curve.name == "ours, full"
+    assert curve.name == "ours full"
     assert curve.values == {0.01: [0.5], 1.0: [0.9]}
 
 
