@@ -10,6 +10,7 @@ demo: $(READY)
 	$(BIN)/ssl-bio finetune --mode random-frozen --seeds 0,1,2 --overwrite
 	$(BIN)/ssl-bio finetune --overwrite
 	$(BIN)/ssl-bio evaluate
+	$(BIN)/ssl-bio report
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 DEFAULT_SHEET, DEFAULT_OUT = Path("results.csv"), Path("report.html")
 #: Bytes of pictures, beyond which no further run is drawn: 500 runs stay below 5 MB.
 MOST_PICTURES = 3_000_000
+LARGEST_PICTURE = 150_000  # bytes; of larger ones, such as minutes of a signal, the page names the file
 _BEST_COLUMNS = ("task", "lines", "ranked by", "best", "of", "compared with")
 _TOLERANCE = 1e-3  # between a row's metric and that of the predictions, which are stored in single precision
 _HEAD = 2000  # bytes of a page that say what wrote it
@@ -69,7 +70,11 @@ def report(sheet_path: Path | None, runs_root: Path | None, out: Path) -> None:
     for line in page.notes:
         note(line)
     size = len(text.encode()) / 1000
-    note(f"{out}: {len(page.boards)} leaderboards, {len(page.runs)} runs, {size:.0f} kB")
+    note(f"{out}: {_count(len(page.boards), 'leaderboard')}, {_count(len(page.runs), 'run')}, {size:.0f} kB")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _check_out(out: Path) -> None:
@@ -261,10 +266,11 @@ class _Report:
 
     def _draw(self, run: FinishedRun, prefix: str) -> list[Picture]:
         try:
-            return [
+            pictures = [
                 _picture(figure, title=title.replace("_", " "), name=f"{prefix}-{index}", of=title_of(run, self.root))
                 for index, (title, figure) in enumerate(self._figures(run).items())
             ]
+            return [one for one in pictures if len(one.svg) <= LARGEST_PICTURE]
         except _UNFIT as error:
             self._problem(run, error)
             return []

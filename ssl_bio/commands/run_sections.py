@@ -36,6 +36,8 @@ def sections_of(
         key = run.metadata.kind, str(values.get("name", ""))
         first = told.get((run.metadata.kind, "")) if size > MOST_RECIPES else None
         like, theirs = told.get(key) or first or (None, {})
+        shown = pictures.get(str(run.path), ())
+        drawn = {one.name.replace(" ", "_") for one in shown}
         section = RunSection(
             anchor=f"run-{index + 1}",
             title=title_of(run, root),
@@ -46,8 +48,8 @@ def sections_of(
             changes=list(_changes(values, theirs)) if like else [],
             like=like,
             audits=_audits(run),
-            pictures=pictures.get(str(run.path), ()),
-            files=sorted(path.name for path in (run.path / FIGURES_FOLDER).glob("*.png")),
+            pictures=shown,
+            files=sorted(path.name for path in (run.path / FIGURES_FOLDER).glob("*.png") if path.stem not in drawn),
         )
         told.setdefault(key, (section, values))
         told.setdefault((run.metadata.kind, ""), (section, values))

@@ -44,7 +44,7 @@ class RunSection:
     """What the page says of a run.
 
     `recipe`: its text, or empty where it is told by its differences (`changes`) from that of the section `like`.
-    `audits`: of its data, by part of a cross-validation (a single run: ""). `files`: figures in its folder.
+    `audits`: of its data, by part of a cross-validation (a single run: ""). `files`: further figures in its folder.
     """
 
     anchor: str

@@ -66,6 +66,7 @@ def style() -> Iterator[None]:
             "legend.fontsize": 8,
             "legend.frameon": False,
             "lines.linewidth": 1.4,
+            "path.simplify_threshold": 0.5,  # points of an inch: what no eye tells apart is one line
             "text.parse_math": False,
             "svg.fonttype": "none",
             "svg.hashsalt": "ssl-bio",
