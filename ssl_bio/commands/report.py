@@ -1,7 +1,7 @@
 """`ssl-bio report`: one page of a sheet and its run folders, and a line for each task in the terminal."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -147,8 +147,7 @@ class _Report:
                 measured.append(replace(entry, interval=self._interval(entry)))
                 tick(index + 1)
             boards = boards_of([*measured, *self._references(entries)])
-            charts, pictures = self._pictures(boards)
-            tick(len(entries) + len(self.runs))
+            charts, pictures = self._pictures(boards, lambda n_drawn: tick(len(entries) + n_drawn))
         sections = sections_of(self.runs, root=self.root, pictures=pictures)
         return Page(
             sheet=sheet_name,
@@ -217,14 +216,16 @@ class _Report:
                 for name, values in published(recipe).items():
                     title = f"{name}, {recipe.finetune.mode}" if name == "reference" else name
                     known = {metric: [value] for metric, value in values.items() if metric in metrics()}
-                    source = {"split": recipe.reference.source}
-                    one = Entry(kind="published", name=title, task=entry.task, metrics=known, settings=source)
+                    source = recipe.reference.source
+                    one = Entry(kind="published", name=title, task=entry.task, metrics=known, source=source)
                     found.setdefault((entry.task, title, repr(known)), one)
         return list(found.values())
 
-    def _pictures(self, boards: Sequence[Board]) -> tuple[dict[int, Picture], dict[str, list[Picture]]]:
+    def _pictures(
+        self, boards: Sequence[Board], tick: Callable[[int], None]
+    ) -> tuple[dict[int, Picture], dict[str, list[Picture]]]:
         """Return the few-label curve of each board, by its index, and the pictures of runs, by their path: as many as
-        fit, the leaders of all boards first, one seed of each line before the others."""
+        fit, the leaders of all boards first, one seed of each line before the others. `tick` is told of how many."""
         charts: dict[int, Picture] = {}
         drawn: dict[str, list[Picture]] = {}
         size = 0
@@ -244,6 +245,7 @@ class _Report:
                 pictures = self._draw(run, f"f{len(drawn)}")
                 drawn[str(run.path)] = pictures
                 size += sum(len(one.svg.encode()) for one in pictures)
+                tick(len(drawn))
         if len(drawn) < len(self.runs):
             self.notes.append(
                 f"Pictures of {len(drawn)} of {len(self.runs)} runs, the first of the leaderboards and a seed of each "

@@ -45,6 +45,7 @@ class Entry:
     task: str
     metrics: Mapping[str, Sequence[float]]
     folder: str = ""  # of the runs, without their seed
+    source: str = ""  # of published figures
     settings: Mapping[str, str] = field(default_factory=dict)
     rows: Sequence[Row] = ()
     interval: Interval | None = None

@@ -260,7 +260,7 @@ def _tested(entry: Entry, board: Board) -> Cell:
     """Return what an entry was tested on, without what all runs of the board share."""
     settings = entry.settings
     if entry.kind == "published":
-        return Cell(settings.get("split", "") or "their own split")
+        return Cell(entry.source or "their own split")
     if entry.kind == "lab":
         return Cell("not said")
     parts = [settings[name] for name in TESTED_ON if settings.get(name) and name not in board.shared]
