@@ -13,14 +13,14 @@ from ssl_bio.commands.rows import published, task_figures
 from ssl_bio.commands.run_sections import sections_of, title_of
 from ssl_bio.config.resolve import recipe_of
 from ssl_bio.console import note, progress
-from ssl_bio.errors import CheckpointError, SheetError, SslBioError
+from ssl_bio.errors import CheckpointError, RecipeError, SheetError, SslBioError
 from ssl_bio.metrics import metric_text, metrics
 from ssl_bio.metrics.bootstrap import Interval, Sample, interval_over_people
 from ssl_bio.pretexts.base import pretext_class
 from ssl_bio.results import plots, sheet, tables
 from ssl_bio.results.curves import label_curves, learning_curves
 from ssl_bio.results.evaluation import Predictions, Table
-from ssl_bio.results.leaderboard import Board, Entry, boards_of, entries_of, ranking_metric
+from ssl_bio.results.leaderboard import Board, Entry, boards_of, entries_of
 from ssl_bio.results.page import GENERATOR, Page, Picture, render
 from ssl_bio.results.svg import figure_svg
 from ssl_bio.runs.files import write_text
@@ -42,12 +42,16 @@ _HEAD = 2000  # bytes of a page that say what wrote it
 _UNFIT = (SslBioError, KeyError, ValueError, IndexError, TypeError, AttributeError)
 
 
-def report(sheet_path: Path | None, runs_root: Path | None, out: Path) -> None:
+def report(sheet_path: Path | None, runs_root: Path | None, *, out: Path, by: str = "") -> None:
     """Write the page of a sheet and of the runs below a folder; of the default ones those that are there.
 
-    Raises SheetError or CheckpointError when one that was asked for is not there, and for an `out` that is another
-    file than an earlier page.
+    `by`: the metric that ranks the leaderboards of those which have it.
+
+    Raises RecipeError for an unknown metric, SheetError or CheckpointError when what was asked for is not there, and
+    for an `out` that is another file than an earlier page.
     """
+    if by and by not in metrics():
+        raise RecipeError(f"--by {by}: no metric; choose one of {', '.join(metrics())}")
     _check_out(out)
     rows = sheet.read(sheet_path or DEFAULT_SHEET) if sheet_path or DEFAULT_SHEET.exists() else []
     root = runs_root or RUNS
@@ -60,7 +64,7 @@ def report(sheet_path: Path | None, runs_root: Path | None, out: Path) -> None:
             "--sheet and --runs say where they are"
         )
     name = (sheet_path or DEFAULT_SHEET).name if rows else ""
-    page = _Report(rows, found, root).page(name)
+    page = _Report(rows, found, root=root, by=by).page(name)
     text = render(page)
     write_text(out, text)
     if page.boards:
@@ -94,11 +98,12 @@ def _best_table(boards: Sequence[Board]) -> Table:
     rows = []
     for board in boards:
         row = [board.task + (f" ({board.split})" if board.split else ""), str(len(board.entries)), board.ranking]
-        best, other = board.best, board.compared
+        best = board.best
+        other = board.compared_with(best) if best else None
         if best:
             value = tables.mean_std(board.ranking, np.array(best.metrics[board.ranking]))
             row += [value, ", ".join(text for text in (best.name, best.settings["mode"]) if text)]
-        if best and other and other is not best:
+        if other:
             row.append(f"{other.name} {metric_text(board.ranking, other.mean(board.ranking))}")
         rows.append([*row, *[""] * (len(_BEST_COLUMNS) - len(row))])
     return Table("the best runs that were not chosen on test", _BEST_COLUMNS, rows)
@@ -130,8 +135,8 @@ class _Loaded:
 class _Report:
     """A page in the making: what is known of runs, and what could not be read."""
 
-    def __init__(self, rows: Sequence[Mapping[str, str]], found: FoundRuns, root: Path) -> None:
-        self.rows, self.root = rows, root
+    def __init__(self, rows: Sequence[Mapping[str, str]], found: FoundRuns, *, root: Path, by: str) -> None:
+        self.rows, self.root, self.by = rows, root, by
         self.runs = found.runs
         self.by_id = {run.run_id: run for run in found.runs if run.run_id}
         self.problems = list(found.problems)
@@ -142,11 +147,13 @@ class _Report:
         entries, unread = entries_of(self.rows)
         self.problems += unread
         with progress("report", len(entries) + len(self.runs)) as tick:
-            measured = []
-            for index, entry in enumerate(entries):
-                measured.append(replace(entry, interval=self._interval(entry)))
-                tick(index + 1)
-            boards = boards_of([*measured, *self._references(entries)])
+            measured: list[Entry] = []
+            for board in boards_of([*entries, *self._references(entries)], by=self.by):
+                for entry in board.entries:
+                    if entry.kind != "baseline":  # those are made of the others
+                        measured.append(replace(entry, intervals=self._intervals(entry, board.ranking)))
+                        tick(len(measured))
+            boards = boards_of(measured, by=self.by)
             charts, pictures = self._pictures(boards, lambda n_drawn: tick(len(entries) + n_drawn))
         sections = sections_of(self.runs, root=self.root, pictures=pictures)
         return Page(
@@ -180,29 +187,30 @@ class _Report:
         if line not in self.problems:
             self.problems.append(line)
 
-    def _interval(self, entry: Entry) -> Interval | None:
+    def _intervals(self, entry: Entry, name: str) -> dict[str, Interval]:
         """Return the interval over people of the metric that ranks an entry's board. None unless all of its runs still
         hold the predictions that its rows were measured on."""
-        runs, name = self._runs_of(entry), ranking_metric(list(entry.metrics))
+        runs = self._runs_of(entry)
         if len(runs) < len(entry.rows) or not runs or not entry.settings["split"].startswith("test"):
-            return None
+            return {}
         samples, function = [], None
         for run, value in zip(runs, entry.metrics.get(name, ()), strict=False):
             loaded = self._load(run)
             try:
                 if loaded is None or loaded.predictions is None:
-                    return None
+                    return {}
                 scored = loaded.task.scored(loaded.predictions)
                 if scored is None or scored.kind not in metrics()[name].functions:
-                    return None
+                    return {}
                 function = metrics()[name].functions[scored.kind]
                 if abs(function(scored.targets, scored.predictions) - value) > _TOLERANCE * max(1.0, abs(value)):
-                    return None  # of another evaluation, or of several values
+                    return {}  # of another evaluation, or of several values
                 samples.append(Sample(scored.targets, scored.predictions, loaded.predictions.arrays["subject"]))
             except _UNFIT as error:
                 self._problem(run, error)
-                return None
-        return interval_over_people(function, samples) if function and len(samples) == len(runs) else None
+                return {}
+        found = interval_over_people(function, samples) if function and len(samples) == len(runs) else None
+        return {name: found} if found else {}
 
     def _references(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the published figures that recipes of the runs hold, each once a task."""
@@ -214,11 +222,13 @@ class _Report:
                     continue
                 recipe = loaded.task.recipe
                 for name, values in published(recipe).items():
-                    title = f"{name}, {recipe.finetune.mode}" if name == "reference" else name
+                    mode = {"mode": recipe.finetune.mode} if name == "reference" else {}
                     known = {metric: [value] for metric, value in values.items() if metric in metrics()}
                     source = recipe.reference.source
-                    one = Entry(kind="published", name=title, task=entry.task, metrics=known, source=source)
-                    found.setdefault((entry.task, title, repr(known)), one)
+                    one = Entry(
+                        kind="published", name=name, task=entry.task, metrics=known, settings=mode, source=source
+                    )
+                    found.setdefault((entry.task, str(mode), repr(known)), one)
         return list(found.values())
 
     def _pictures(

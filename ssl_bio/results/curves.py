@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _BESIDE = {"chance": "guessing", "constant": "always the commonest"}
 _BESIDE_DASHES = {"chance": ":", "constant": (0, (3, 1, 1, 1))}
 _MOST_PANELS = 4
+_TITLES = {"rankme": "RankMe of embeddings"}
 _SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -36,7 +37,7 @@ def learning_curves(
         if best_epoch:
             axes.axvline(best_epoch, color=PALE, linewidth=0.8, linestyle="-", label="kept" if name == "loss" else None)
         _panel(axes, history, name)
-        axes.set_ylabel(name.replace("_", " "))
+        axes.set_ylabel(_TITLES.get(name, name.replace("_", " ")))
         axes.legend()
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     rows[-1][0].set_xlabel("epoch")
@@ -62,7 +63,7 @@ def _panel(axes: "Axes", history: Mapping[str, Sequence[float]], name: str) -> N
         known_columns = [f"{prefix}{name}_{ending}" for prefix in ("val_", "") if f"{prefix}{name}_{ending}" in history]
         if known_columns:
             reached = history[known_columns[0]]
-            text = f"{label} {np.nanmean(reached):.2g}"
+            text = f"{label} {reached[-1]:.2g}"
             axes.plot(epochs, reached, color=GREY, linestyle=_BESIDE_DASHES[ending], linewidth=1, label=text)
 
 

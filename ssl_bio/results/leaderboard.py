@@ -37,7 +37,7 @@ class Entry:
     """One line of a board: the rows of the sheet that differ in their seed alone, or figures from elsewhere.
 
     `kind`: "run" is ours, "lab" an older row that says nothing but its metrics, "published" a recipe's reference,
-    "baseline" what needs no learning. `metrics`: a value for each row. `interval`: of the metric that ranks the board.
+    "baseline" what needs no learning. `metrics`: a value for each row. `intervals`: of metrics, over people.
     """
 
     kind: Kind
@@ -48,7 +48,7 @@ class Entry:
     source: str = ""  # of published figures
     settings: Mapping[str, str] = field(default_factory=dict)
     rows: Sequence[Row] = ()
-    interval: Interval | None = None
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     def mean(self, metric: str) -> float:
         """Return a metric's mean over rows; NaN where there is none."""
@@ -60,13 +60,13 @@ class Entry:
         values = self.metrics.get(metric, ())
         return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
-    def spread(self, metric: str, *, ranked: bool) -> tuple[float, float] | None:
+    def spread(self, metric: str) -> tuple[float, float] | None:
         """Return the range of a metric that chance explains: mean ± std over seeds together with the interval over
-        people, which is of the metric that ranks (`ranked`). None where neither is known."""
+        people. None where neither is known."""
         mean, std = self.mean(metric), self.std(metric)
         ranges = [(mean - std, mean + std)] if math.isfinite(std) else []
-        if ranked and self.interval:
-            ranges.append((self.interval.low, self.interval.high))
+        if metric in self.intervals:
+            ranges.append((self.intervals[metric].low, self.intervals[metric].high))
         return (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
 
     @property
@@ -103,8 +103,8 @@ class Difference(NamedTuple):
 class Board:
     """The entries of a task, best first by the metric `ranking`; `split`: "val" or "train" where they are of that.
 
-    `compared`: the entry that differences are taken from. `shared`: settings that all runs have, `varied`: those in
-    which they differ.
+    `compared`: the entry that differences are taken from where nothing was published for a run's mode. `shared`:
+    settings that all runs have, `varied`: those in which they differ.
     """
 
     task: str
@@ -122,20 +122,38 @@ class Board:
         runs = (entry for entry in self.entries if entry.kind == "run" and not entry.chosen_on_test)
         return next((entry for entry in runs if math.isfinite(entry.mean(self.ranking))), None)
 
+    @property
+    def published_by_mode(self) -> dict[str, Entry]:
+        """Return the best figure that was published for a mode of finetuning, by the mode."""
+        found: dict[str, Entry] = {}
+        for entry in self.entries:
+            mode = entry.settings.get("mode", "")
+            if entry.kind == "published" and mode and math.isfinite(entry.mean(self.ranking)):
+                found.setdefault(mode, entry)
+        return found
+
+    def compared_with(self, entry: Entry) -> Entry | None:
+        """Return what a run is compared with. None for all else, for itself, for figures on other data, and for runs
+        with few labels beside figures from elsewhere, which had all of them."""
+        theirs = self.published_by_mode.get(entry.settings.get("mode", ""), self.compared)
+        if theirs is None or entry is theirs or entry.kind != "run":
+            return None
+        if theirs.kind in ("published", "lab"):
+            return theirs if entry.settings["label_fraction"] in ("", "1") else None
+        return theirs if entry.tested_on == theirs.tested_on else None
+
     def difference(self, entry: Entry) -> Difference | None:
-        """Return how an entry stands to the one it is compared with; None for itself, and for figures on other data.
+        """Return how an entry stands to the one it is compared with; None where there is none.
 
         It is better or worse only where the spreads of both do not touch; "" where no spread is known.
         """
-        theirs = self.compared
-        if theirs is None or entry is theirs or entry.kind != "run":
-            return None
-        if theirs.kind in ("run", "baseline") and entry.tested_on != theirs.tested_on:
+        theirs = self.compared_with(entry)
+        if theirs is None:
             return None
         value = entry.mean(self.ranking) - theirs.mean(self.ranking)
         if not math.isfinite(value):
             return None
-        spreads = [one.spread(self.ranking, ranked=True) for one in (entry, theirs)]
+        spreads = [one.spread(self.ranking) for one in (entry, theirs)]
         if not any(spreads):
             return Difference(value, "")
         ends = [spread or 2 * (one.mean(self.ranking),) for spread, one in zip(spreads, (entry, theirs), strict=True)]
@@ -216,23 +234,26 @@ def _entry(rows: Sequence[Row], values: Mapping[str, Sequence[float]]) -> Entry:
     )
 
 
-def boards_of(entries: Sequence[Entry]) -> list[Board]:
-    """Return a board for each task, in order of names, and one each for what was measured on other splits than test."""
+def boards_of(entries: Sequence[Entry], *, by: str = "") -> list[Board]:
+    """Return a board for each task, in order of names, and one each for what was measured on other splits than test.
+
+    `by`: the metric that ranks those which have it.
+    """
     found: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         split = entry.settings.get("split", "")
         beside = next((part for part in ("val", "train") if split.startswith(part)), "")
         found.setdefault((entry.task, beside), []).append(entry)
-    return [_board(task, split, members) for (task, split), members in sorted(found.items())]
+    return [_board(members, task=task, split=split, by=by) for (task, split), members in sorted(found.items())]
 
 
-def _board(task: str, split: str, entries: Sequence[Entry]) -> Board:
+def _board(entries: Sequence[Entry], *, task: str, split: str, by: str) -> Board:
     shown = [
         name
         for name, metric in metrics().items()
         if metric.baseline_of is None and any(entry.metrics.get(name) for entry in entries)
     ]
-    ranking = ranking_metric(shown)
+    ranking = by if by in shown else next((name for name in RANKING if name in shown), shown[0] if shown else "")
     everything = [*entries, *_baselines(entries)]
     ordered = sorted(everything, key=lambda entry: _rank(entry, ranking))
     runs = [entry for entry in ordered if entry.kind == "run"]
@@ -247,11 +268,6 @@ def _board(task: str, split: str, entries: Sequence[Entry]) -> Board:
         shared={name: texts.pop() for name, texts in options.items() if len(texts) == 1 and texts != {""}},
         varied=[name for name in SETTINGS if name not in _NOT_SHOWN and len(options[name]) > 1],
     )
-
-
-def ranking_metric(names: Sequence[str]) -> str:
-    """Return what runs with these metrics are ranked by; empty where there is no metric."""
-    return next((name for name in RANKING if name in names), names[0] if names else "")
 
 
 def _rank(entry: Entry, ranking: str) -> tuple[float, str, str]:
@@ -286,13 +302,13 @@ def _baselines(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _compared(ordered: Sequence[Entry], ranking: str) -> Entry | None:
-    """Return what runs are compared with: the best published figure or older row of the lab, else the best baseline,
-    else the best run of several that was not chosen on test."""
+    """Return what runs are compared with: the best figure that was published whatever the mode or that the lab had
+    before, else the best baseline, else the best run of several that was not chosen on test."""
     known = [entry for entry in ordered if math.isfinite(entry.mean(ranking))]
     runs = [entry for entry in known if entry.kind == "run"]
     honest = [entry for entry in runs if not entry.chosen_on_test] or runs
     for kinds in (("published", "lab"), ("baseline",)):
-        candidates = [entry for entry in known if entry.kind in kinds]
+        candidates = [entry for entry in known if entry.kind in kinds and not entry.settings.get("mode")]
         if candidates and runs:
             return candidates[0]
     return honest[0] if len(runs) > 1 else None

@@ -159,7 +159,10 @@ def _said(board: Board) -> list[str]:
         what = {"published": "the published figure", "lab": "the lab's older row", "baseline": "the baseline"}
         kind = what.get(board.compared.kind, "the best run that was not chosen on test,")
         text = metric_text(board.ranking, board.compared.mean(board.ranking))
-        said.append(f"Differences are from {kind} {_name(board.compared)}, {text}.")
+        mode = "what was published for the same mode, else from " if board.published_by_mode else ""
+        said.append(f"Differences are from {mode}{kind} {_name(board.compared)}, {text}.")
+    elif board.published_by_mode:
+        said.append("Differences are from what was published for the same mode.")
     shared = [
         f"{_WORDS.get(name, name.replace('_', ' '))} {text}"
         for name, text in board.shared.items()
@@ -181,7 +184,7 @@ def _columns(board: Board) -> list[Column]:
         columns.append(Column(name, described, numeric=True, sorted=direction if name == board.ranking else ""))
         if name == board.ranking:
             columns.append(Column(f"{LEVEL:.0%} of draws of people", "bootstrap interval", numeric=True))
-            if board.compared:
+            if board.compared or board.published_by_mode:
                 columns.append(Column("difference", "from the figure named above", numeric=True))
     settings = [Column(_WORDS.get(name, name.replace("_", " "))) for name in board.varied]
     return [*columns, *settings, Column("chosen", "which data chose the epoch or the setting"), Column("tested on")]
@@ -193,7 +196,7 @@ def _line(entry: Entry, board: Board, anchors: Mapping[str, str]) -> Line:
         cells.append(_metric(entry, name))
         if name == board.ranking:
             cells.append(_interval(entry, name))
-            if board.compared:
+            if board.compared or board.published_by_mode:
                 cells.append(_difference(board.difference(entry), name))
     settings = [Cell(entry.settings.get(name, "")) for name in board.varied]
     badge = "chosen on test" if entry.chosen_on_test else _BADGES[entry.kind]
@@ -203,6 +206,8 @@ def _line(entry: Entry, board: Board, anchors: Mapping[str, str]) -> Line:
 def _name(entry: Entry) -> str:
     folder = entry.folder.replace("\\", "/").rpartition("/")[2].removeprefix("finetune-")
     mode = entry.settings.get("mode", "")
+    if entry.kind == "published":
+        return f"{entry.name}, {mode}" if mode else entry.name
     return f"{entry.name} {folder}" if folder and folder != mode else f"{entry.name} {mode}".strip()
 
 
@@ -225,7 +230,7 @@ def _metric(entry: Entry, name: str) -> Cell:
 
 
 def _interval(entry: Entry, name: str) -> Cell:
-    found = entry.interval
+    found = entry.intervals.get(name)
     if found is None:
         return Cell("")
     text = f"{metric_text(name, found.low)} to {metric_text(name, found.high)} ({found.n_people} people)"

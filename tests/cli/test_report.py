@@ -93,6 +93,15 @@ def test_the_interval_is_that_of_both_seeds_and_of_the_same_people() -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_another_metric_ranks_and_has_the_interval() -> None:
+    text = words(page("--by", "RMSE"))
+    assert "Ranked by RMSE" in text
+    assert "Ranked by Accuracy" in text  # where there is no RMSE
+    assert "(30 people)" in text
+    assert "no metric" in refused("report", "--by", "beauty")
+
+
+@pytest.mark.usefixtures("here")
 def test_predictions_of_another_evaluation_give_no_interval() -> None:
     for path in Path("checkpoints/rate").rglob("predictions.npz"):
         with np.load(path) as file:

@@ -33,7 +33,7 @@ def legend(axes: "Axes") -> list[str]:
 def test_training_and_validation_stand_beside_what_guessing_reaches() -> None:
     figure = learning_curves(HISTORY, leading=["hit_rate", "rankme", "absent"], best_epoch=2)["curves"]
     loss, hits, rank = figure.axes
-    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "hit rate", "rankme"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "hit rate", "RankMe of embeddings"]
     assert legend(loss) == ["kept", "training", "validation"]
     assert legend(hits) == ["training", "validation", "guessing 0.0052", "always the commonest 0.02"]
     assert legend(rank) == ["validation"]

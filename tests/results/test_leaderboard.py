@@ -129,7 +129,7 @@ def test_only_differences_outside_the_spread_count(
 ) -> None:
     rows = [row(f"{seed}-1", Accuracy=str(value), seed=str(seed)) for seed, value in enumerate(values)]
     (entry,), _ = entries_of(rows)
-    entry = replace(entry, interval=interval)
+    entry = replace(entry, intervals={"Accuracy": interval} if interval else {})
     (found,) = boards_of([entry, PAPER])
     assert found.compared is PAPER
     difference = found.difference(entry)
@@ -137,6 +137,28 @@ def test_only_differences_outside_the_spread_count(
     assert difference.verdict == verdict
     assert difference.value == pytest.approx(entry.mean("Accuracy") - 0.8)
     assert found.difference(PAPER) is None
+
+
+def test_who_is_compared_with_what_was_published() -> None:
+    probe = replace(PAPER, metrics={"Accuracy": [0.9]}, settings={"mode": "linear-probe"})
+    rows = [
+        row("a-1", Accuracy="0.85", mode="linear-probe"),
+        row("b-2", Accuracy="0.85", mode="full"),
+        row("c-3", Accuracy="0.6", mode="full", label_fraction="0.01"),
+    ]
+    entries, _ = entries_of(rows)
+    (found,) = boards_of([*entries, PAPER, probe])
+    differences = [found.difference(entry) for entry in entries]
+    values = [one.value if one else None for one in differences]
+    assert values == [pytest.approx(-0.05), pytest.approx(0.05), None]  # that paper had all labels
+
+
+def test_another_metric_may_rank() -> None:
+    entries, _ = entries_of([row("a-1", Accuracy="0.8", AUROC="0.7"), row("b-2", Accuracy="0.7", AUROC="0.9")])
+    for by, ranking, best in (("", "Accuracy", "a-1"), ("AUROC", "AUROC", "b-2"), ("MAE", "Accuracy", "a-1")):
+        (found,) = boards_of(entries, by=by)
+        assert found.ranking == found.metrics[0] == ranking
+        assert found.entries[0].rows[0]["run_id"] == best
 
 
 def test_less_error_is_better() -> None:
