@@ -15,7 +15,7 @@ from ssl_bio.config.models import VQVAEConfig
 from ssl_bio.config.pretexts import VQVAEPretextConfig
 from ssl_bio.config.resolve import resolve
 from ssl_bio.console import note, table
-from ssl_bio.data.store import PreparedDataset
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.errors import DataError
 from ssl_bio.metrics.codes import codes_used, perplexity
 from ssl_bio.runs.checkpoint import load_metadata

@@ -345,6 +345,145 @@ def denoise(
     )
 
 
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Your recordings, in any format and any folders.")],
+    name: Annotated[str, typer.Option("--name", help="Of dataset and recipe. [the folder's]")] = "",
+    subject: Annotated[
+        str,
+        typer.Option("--subject", metavar="HOW", help="Who is who: file, folder, or a regular expression on paths."),
+    ] = "",
+    target: Annotated[
+        str, typer.Option("--target", metavar="HOW", help="What to learn: the same, or a column of --labels.")
+    ] = "",
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="CSV", help="A table whose first column names recordings.")
+    ] = None,
+    sampling_rate: Annotated[
+        float, typer.Option("--sampling-rate", min=0, metavar="HZ", help="Of recordings that do not say it.")
+    ] = 0.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace table.csv and the recipe.")] = False,
+) -> None:
+    """Look at a folder of recordings, say what is there, and write table.csv and a recipe that runs.
+
+    What no option says is asked in a terminal, and guessed elsewhere.
+
+    Examples:
+
+    * `ssl-bio init recordings`
+    * `ssl-bio init recordings --labels patients.csv --target heart_rate`
+    * `ssl-bio init sleep --subject "(sub-[0-9]+)" --target folder`
+    """
+    from ssl_bio.commands import init
+
+    init.init(
+        init.InitOptions(
+            folder=folder,
+            name=name,
+            subject=subject,
+            target=target,
+            labels=labels,
+            sampling_rate=sampling_rate,
+            overwrite=overwrite,
+            ask=sys.stdin.isatty() and sys.stdout.isatty(),
+        )
+    )
+
+
+InputOption = Annotated[
+    Path,
+    typer.Option("--input", metavar="PATH", help="A recording, or a folder of them: WFDB, EDF, CSV, WAV, .npy, ..."),
+]
+NewRateOption = Annotated[
+    float, typer.Option("--sampling-rate", min=0, metavar="HZ", help="Of recordings that do not say it.")
+]
+StrideOption = Annotated[
+    float, typer.Option("--stride", min=0, metavar="S", help="From one window's start to the next.", show_default=False)
+]
+ReplaceOption = Annotated[bool, typer.Option("--overwrite", help="Replace the output.")]
+
+
+@app.command()
+def predict(
+    source: InputOption,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="A table: .csv or .parquet.")],
+    checkpoints: Annotated[
+        list[Path] | None,
+        typer.Option("--checkpoint", metavar="RUN", help="A finetuned run; several are averaged. [newest]"),
+    ] = None,
+    sampling_rate: NewRateOption = 0.0,
+    stride: StrideOption = 0.0,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw the answers along each recording.")] = False,
+    overwrite: ReplaceOption = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """What a finetuned run answers about new recordings: a line a window, a summary a recording. No labels needed.
+
+    Channels are found by name, windows cut as the run's own were. Several runs (seeds, folds) are averaged, with their
+    spread.
+
+    Examples:
+
+    * `ssl-bio predict --input night.edf --output night.csv`
+    * `ssl-bio predict --checkpoint RUN_1 --checkpoint RUN_2 --input recordings --output answers.parquet --plot`
+    """
+    from ssl_bio.commands import predict
+
+    predict.predict(
+        predict.PredictOptions(
+            checkpoints=checkpoints or (),
+            source=source,
+            output=output,
+            sampling_rate=sampling_rate,
+            stride=stride,
+            device=device,
+            plot=plot,
+            overwrite=overwrite,
+        )
+    )
+
+
+@app.command()
+def embed(
+    source: InputOption,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help=".npz or .parquet.")],
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", metavar="RUN", help="A run of any kind. [newest pretraining]")
+    ] = None,
+    pooling: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pooling", metavar="KIND", help="mean, max, std or middle of the tokens, side by side; or tokens. [mean]"
+        ),
+    ] = None,
+    sampling_rate: NewRateOption = 0.0,
+    stride: StrideOption = 0.0,
+    overwrite: ReplaceOption = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """How a run's backbone sees new recordings: an embedding a window, or a token, with recording and time.
+
+    Examples:
+
+    * `ssl-bio embed --input night.edf --output night.npz`
+    * `ssl-bio embed --checkpoint RUN --input recordings --output all.parquet --pooling mean --pooling std`
+    """
+    from ssl_bio.commands import embed
+
+    embed.embed(
+        embed.EmbedOptions(
+            checkpoint=checkpoint,
+            source=source,
+            output=output,
+            pooling=pooling or ["mean"],
+            sampling_rate=sampling_rate,
+            stride=stride,
+            device=device,
+            overwrite=overwrite,
+        )
+    )
+
+
 @data_app.command("list")
 def data_list(root: RootOption = "") -> None:
     """What can be had and what is prepared."""
@@ -355,25 +494,31 @@ def data_list(root: RootOption = "") -> None:
 
 @data_app.command("prepare")
 def data_prepare(
-    name: Annotated[str, typer.Argument(help="A name from `ssl-bio data list`.")],
+    name: Annotated[
+        str, typer.Argument(help="A name from `ssl-bio data list`, or a new one for recordings of your own.")
+    ],
     origin: Annotated[
-        str, typer.Option("--from", metavar="PATH_OR_URL", help="The publisher's folder, zip or address.")
+        str,
+        typer.Option("--from", metavar="PATH_OR_URL", help="The publisher's folder, zip or address, or your folder."),
     ],
     recipe_name: Annotated[
-        str, typer.Option("--recipe", metavar="FILE", help="Cut recordings as this recipe's [data] says.")
+        str, typer.Option("--recipe", metavar="FILE", help="Show the windows that this recipe's [data] cuts.")
     ] = "",
     overrides: SetOption = None,
     max_skipped: Annotated[
         float, typer.Option("--max-skipped", min=0, max=1, help="Share of broken records that may be left out.")
     ] = 0.05,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what was prepared under this name from elsewhere.")
+    ] = False,
     root: RootOption = "",
 ) -> None:
-    """Read a publisher's files once into the memory-mapped store; interrupted, the same command goes on.
+    """Read files once into a store of recordings, which any recipe opens; interrupted, the same command goes on.
 
     Examples:
 
     * `ssl-bio data prepare har --from "UCI HAR Dataset.zip"`
-    * `ssl-bio data prepare cinc2017 --from training2017.zip --recipe ecg-rhythm.toml`
+    * `ssl-bio data prepare sleep-lab --from my_folder_with_a_table_csv`
     * `ssl-bio data prepare mitdb --from mitdb.zip --set data.window=4.096 --set data.stride=2.048`
     """
     from ssl_bio.commands import data
@@ -385,6 +530,7 @@ def data_prepare(
         recipe_name=recipe_name,
         overrides=overrides or [],
         max_skipped=max_skipped,
+        overwrite=overwrite,
     )
 
 

@@ -14,8 +14,8 @@ import pytest
 from ssl_bio.config.load import available, header, load_recipe, parse_overrides
 from ssl_bio.config.recipe import compose, known_keys
 from ssl_bio.config.resolve import resolve
+from ssl_bio.data.options import WindowOptions
 from ssl_bio.data.registry import Dataset
-from ssl_bio.data.store import ReadOptions
 from ssl_bio.errors import DataError
 from tests.command_line import run
 from tests.conftest import REPOSITORY
@@ -125,24 +125,23 @@ def readme_module() -> ModuleType:
 def test_the_dataset_of_the_readme_is_read(tmp_path: Path) -> None:
     dataset = readme_module().DATASET
     assert isinstance(dataset, Dataset)
-    assert dataset.read
     folder = tmp_path / "recordings"
     folder.mkdir()
     for person in range(5):
         np.savetxt(folder / f"p{person}.txt", (person + 1) * np.sin(np.arange(2000) / 15))
-    found = read_with(dataset.read, folder)
+    found = read_with(dataset, folder)
     assert found.signals.shape == (25, 1, 200)
     assert set(found.splits["subject"]) == {"train", "val", "test"}
     by_person = [float(found.targets["swing"][found.subjects == f"p{person}.txt"].mean()) for person in range(5)]
     assert by_person == pytest.approx([0.71 * (person + 1) for person in range(5)], rel=0.05)
-    other = read_with(dataset.read, folder, ReadOptions(sampling_rate=25.0, window=10.0))
+    other = read_with(dataset, folder, WindowOptions(sampling_rate=25.0, window=10.0))
     assert other.signals.shape == (15, 1, 250)
 
 
 def test_the_dataset_of_the_readme_refuses_other_files(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no \.txt inside"):
-        read_with(readme_module().read, tmp_path / "empty")
+        read_with(readme_module().DATASET, tmp_path / "empty")
 
 
 def test_no_placeholder_is_left() -> None:

@@ -14,12 +14,16 @@ from ssl_bio.config.models import BackboneConfig
 from ssl_bio.config.pretexts import PretextConfig
 from ssl_bio.config.section import Count, Positive, key
 from ssl_bio.config.tasks import EvaluateConfig, WindowTaskConfig
-from ssl_bio.data.ingest.append_log import RecordWindows
+from ssl_bio.data.dataset import PreparedDataset, Rows
 from ssl_bio.data.ingest.archive import Files
 from ssl_bio.data.ingest.ingest import Ingest
+from ssl_bio.data.options import WindowOptions
+from ssl_bio.data.recording import Recording
+from ssl_bio.data.recording_store import RecordingStore
 from ssl_bio.data.registry import Dataset
 from ssl_bio.data.splits import draw_subjects
-from ssl_bio.data.store import PreparedDataset, ReadOptions, Rows, TargetInfo
+from ssl_bio.data.targets import TargetInfo
+from ssl_bio.data.windowing import LabelledWindows, Windowing
 from ssl_bio.data.windows import Windower
 from ssl_bio.metrics import Metric, compute
 from ssl_bio.models.base import Backbone, SignalNetwork
@@ -35,35 +39,41 @@ from ssl_bio.training.optim import ParameterGroup, groups_of
 
 # A dataset: one text file of numbers a person, 10 Hz; the label of a window is how much it swings.
 
-PROTOCOL = ReadOptions(sampling_rate=10.0, window=4.0, stride=4.0, highpass=0.0, standardize="none")
+PROTOCOL = WindowOptions(sampling_rate=10.0, window=4.0, stride=4.0, highpass=0.0, standardize="none")
 
 
-def read(files: Files, options: ReadOptions) -> Ingest:
+def read(files: Files) -> Ingest:
     """Read a folder of text files."""
-    windower = Windower(options.with_defaults(PROTOCOL))
 
-    def read_windows(name: str) -> RecordWindows:
+    def read_one(name: str) -> list[Recording]:
         with files.borrowed(name) as (path,):
             signal = np.array(path.read_text().split(), np.float32)
-        windows = windower.windows(signal[None], 10.0, pad=False)
-        swing = windows.signals.std(axis=(1, 2)).astype(np.float32)
-        return RecordWindows(windows.signals, [name] * len(swing), {"swing": swing})
+        return [Recording(name=name, subject=name, arrays={"signals": signal[None]})]
 
-    return Ingest(
-        title="Strides of people",
-        source=files.source.name,
-        sampling_rate=windower.options.sampling_rate,
+    return Ingest(title="Strides of people", source=files.source.name, records=files.find(".txt"), read=read_one)
+
+
+def windowing(store: RecordingStore, options: WindowOptions) -> Windowing:
+    """Return windows with the target `swing`, their standard deviation."""
+    windower = Windower(options.with_defaults(PROTOCOL))
+
+    def label(recording: Recording) -> LabelledWindows:
+        windows = windower.windows(recording.signals, 10.0, pad=False)
+        swing = windows.signals.std(axis=(1, 2)).astype(np.float32)
+        return LabelledWindows(record=windows, targets={"swing": swing})
+
+    return Windowing(
+        options=windower.options,
         channels=("x",),
         unit=windower.unit("g"),
         targets={"swing": TargetInfo(kind="value", unit="g")},
-        records=files.find(".txt"),
-        read=read_windows,
-        split=lambda subjects, _: {"subject": draw_subjects(subjects)},
+        window=label,
+        split=lambda table: {"subject": draw_subjects(table.subjects)},
         schemes={"subject": "people are drawn 80 / 10 / 10"},
     )
 
 
-DATASET = Dataset(title="Strides of people", homepage="https://example.org/strides", read=read)
+DATASET = Dataset(title="Strides of people", homepage="https://example.org/strides", read=read, windowing=windowing)
 
 
 # A backbone: one linear map of each patch.

@@ -7,15 +7,17 @@ import numpy as np
 
 from ssl_bio.config import load_recipe, parse_overrides, resolve
 from ssl_bio.console import note, table
-from ssl_bio.data import catalog, registry, store
-from ssl_bio.data.store import DatasetInfo, PreparedDataset
+from ssl_bio.data import catalog, recording_store, registry, window_store
+from ssl_bio.data.dataset import DatasetInfo, PreparedDataset
+from ssl_bio.data.locations import data_root
+from ssl_bio.data.recording_store import RecordingStore, StoreInfo
 from ssl_bio.errors import DataError, RecipeError
 
 
 def list_data(root: str) -> None:
     """Print every dataset that can be had, and which are prepared."""
-    home = store.data_root(root)
-    prepared = {path.parent.name: path.parent for path in sorted(home.glob("*/dataset.json"))}
+    home = data_root(root)
+    prepared = {path.parent.name: path.parent for path in sorted(home.glob(f"*/{recording_store.INFO_FILE}"))}
     rows = [_row_of_known(name) for name in registry.dataset_names() if name not in prepared]
     rows += [_row_of_prepared(name, folder) for name, folder in prepared.items()]
     table(f"datasets (prepared ones live in {home})", ["name", "what", "prepared", "fingerprint"], rows)
@@ -31,53 +33,70 @@ def _row_of_known(name: str) -> list[str]:
 
 def _row_of_prepared(name: str, folder: Path) -> list[str]:
     try:
-        info = store.open_prepared(folder).info
+        info = recording_store.open_store(folder).info
     except DataError as error:
         return [name, str(error), "broken", ""]
-    return [name, info.title, f"{info.n} x {len(info.channels)} x {info.length}", info.fingerprint]
+    return [name, _title(info), f"{info.n_recordings} recordings", info.fingerprint]
+
+
+def _title(info: StoreInfo) -> str:
+    """Return what a store holds; of somebody's own recordings, what they were read from."""
+    return f"own recordings, from {info.source}" if info.reader == catalog.OWN_READER else info.title
 
 
 def prepare_data(
-    *, name: str, origin: str, root: str, recipe_name: str, overrides: Sequence[str], max_skipped: float
-) -> PreparedDataset:
-    """Prepare a dataset from the publisher's files, with windows as a recipe has them, and print what came of it.
+    *,
+    name: str,
+    origin: str,
+    root: str,
+    recipe_name: str,
+    overrides: Sequence[str],
+    max_skipped: float,
+    overwrite: bool,
+) -> RecordingStore:
+    """Prepare a dataset from the publisher's files, cut its windows as a recipe has them, and print what came of it.
 
     Raises RecipeError when the recipe is about another dataset, and DataError.
     """
-    from ssl_bio.tasks.datasets import read_options  # imported when needed: tasks need torch, `data list` does not
+    from ssl_bio.tasks.datasets import window_options  # imported when needed: tasks need torch, `data list` does not
 
     layers = [load_recipe(recipe_name)] if recipe_name else []
     config = resolve([*layers, parse_overrides(list(overrides))]).recipe.data
     if recipe_name and config.dataset != name:
         raise RecipeError(f"{recipe_name} is about dataset {config.dataset}, not {name}")
-    data = catalog.prepare(
-        name=name,
-        origin=origin,
-        root=root or config.root,
-        options=read_options(config),
-        max_skipped=max_skipped,
-    )
-    note(f"prepared {name} in {data.folder}")
-    _describe(data)
-    return data
+    root = root or config.root
+    store = catalog.prepare(name=name, origin=origin, root=root, max_skipped=max_skipped, overwrite=overwrite)
+    note(f"prepared {name} in {store.folder}: {len(store)} recordings, {store.path.stat().st_size / 1e6:,.1f} MB")
+    try:
+        _describe(catalog.open_dataset(name=name, root=root, options=window_options(config)))
+    except DataError as error:
+        if layers or overrides:
+            raise
+        note(f"windows are cut when a recipe says how: {error}")
+    return store
 
 
 def check_data(name: str, root: str) -> None:
-    """Read every byte of a prepared dataset and compare it with its fingerprint.
+    """Read every byte of a prepared dataset and compare it with its fingerprint; so with all windows cut of it.
 
     Raises DataError when it is not prepared or not what it was.
     """
-    folder = store.data_root(root) / name
-    if not store.is_prepared(folder):
+    folder = data_root(root) / name
+    if not recording_store.is_store(folder):
         raise DataError(f"{name} is not prepared in {folder}; `ssl-bio data list` shows what is")
-    data = store.open_prepared(folder)
-    found = store.fingerprint(folder, data.info)
-    if found != data.info.fingerprint:
-        raise DataError(
-            f"{folder}: changed since it was prepared ({found}, not {data.info.fingerprint}); prepare it again"
-        )
-    _describe(data)
-    note(f"whole: fingerprint {found}")
+    store = recording_store.open_store(folder)
+    _check_fingerprint(folder, found=recording_store.store_fingerprint(folder), stored=store.info.fingerprint)
+    for data in window_store.kept_windows(store):
+        found = window_store.fingerprint(data)
+        _check_fingerprint(folder, found=found, stored=data.info.fingerprint)
+        _describe(data)
+        note(f"whole: windows {data.info.name}, fingerprint {found}")
+    note(f"whole: {len(store)} recordings, fingerprint {store.info.fingerprint}")
+
+
+def _check_fingerprint(folder: Path, *, found: str, stored: str) -> None:
+    if found != stored:
+        raise DataError(f"{folder}: changed since it was prepared ({found}, not {stored}); prepare it again")
 
 
 def _describe(data: PreparedDataset) -> None:

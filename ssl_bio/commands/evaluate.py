@@ -17,7 +17,7 @@ from ssl_bio.config import Recipe, flatten, resolve
 from ssl_bio.config.resolve import from_checkpoint, recipe_of
 from ssl_bio.console import note, warn
 from ssl_bio.data.catalog import open_external
-from ssl_bio.data.store import PreparedDataset, Rows
+from ssl_bio.data.dataset import PreparedDataset, Rows
 from ssl_bio.errors import CheckpointError, DataError, RecipeError, SslBioError
 from ssl_bio.pretexts.sources import tokenizer_of
 from ssl_bio.results import sheet, tables
@@ -26,7 +26,7 @@ from ssl_bio.runs.checkpoint import CheckpointMetadata, load_metadata
 from ssl_bio.runs.folder import RUNS, RunFolder, newest_run
 from ssl_bio.runs.transfer import n_parameters
 from ssl_bio.tasks.base import evenly_spaced
-from ssl_bio.tasks.datasets import open_recipe_dataset, read_options
+from ssl_bio.tasks.datasets import open_recipe_dataset, window_options
 from ssl_bio.tasks.load import FinetunedRun, load_finetuned
 from ssl_bio.training import runtime
 
@@ -210,7 +210,7 @@ def _external_dataset(data_name: str, recipe: Recipe, metadata: CheckpointMetada
         data_name,
         reader=recipe.data.dataset,
         root=recipe.data.root,
-        options=read_options(recipe.data),
+        options=window_options(recipe.data),
         synthetic=recipe.data.synthetic.model_dump(),
     )
     info, wanted = dataset.info, metadata.channels

@@ -24,7 +24,7 @@ from ssl_bio.commands.steps import (
 from ssl_bio.config import Recipe, Resolved, to_toml
 from ssl_bio.config.resolve import check_task
 from ssl_bio.console import note, warn
-from ssl_bio.data.store import PreparedDataset
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.errors import CheckpointError
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.pretexts.sources import seen_test_people

@@ -26,8 +26,8 @@ from ssl_bio.commands.steps import (
 from ssl_bio.config import Recipe, Resolved, load_recipe, resolve
 from ssl_bio.config.resolve import check_pretext
 from ssl_bio.console import note, table, warn
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.data.loader import Loader
-from ssl_bio.data.store import PreparedDataset
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.pretexts.base import AnyPretext, embedding_rank, load_pretext, probe_metrics, validation_metrics
 from ssl_bio.results import plots

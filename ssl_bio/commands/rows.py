@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ssl_bio.config import Recipe
 from ssl_bio.console import warn
-from ssl_bio.data.store import PreparedDataset
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.results import plots, sheet, tables
 from ssl_bio.results.curves import learning_curves
 from ssl_bio.results.evaluation import Evaluation

@@ -8,7 +8,7 @@ from ssl_bio.commands.plan import value_text
 from ssl_bio.config import COMMAND_LINE, Recipe, Resolved, flatten, load_recipe, to_toml
 from ssl_bio.config.resolve import CHECKPOINT, DATASET, on_resume
 from ssl_bio.console import note, warn
-from ssl_bio.data.store import DatasetInfo, PreparedDataset
+from ssl_bio.data.dataset import DatasetInfo, PreparedDataset
 from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.runs.audit import audit
@@ -147,6 +147,7 @@ def checkpoint_metadata(
         fingerprint=dataset.info.fingerprint,
         channels=dataset.info.channels,
         unit=dataset.info.unit,
+        windows=dataset.info.options,
         length=spec.length,
         window=spec.window,
         sampling_rate=spec.sampling_rate,

@@ -47,6 +47,9 @@ class DataConfig(Section):
         architecture=True,
     )
     split_scheme: str = key("subject", "how rows are split; `ssl-bio data check NAME` lists a dataset's schemes")
+    val_share: Annotated[float, Field(ge=0, lt=1)] = key(
+        0.0, "share of the training people that validates, where the scheme has no validation people; 0: none"
+    )
     folds: CountOrNone = key(0, "cross-validation by subject in so many parts; 0: none")
     fold: Annotated[int, Field(ge=-1)] = key(-1, "the part that tests, from 0; -1: each in its turn")
     missing: Literal["reject", "zero", "interpolate"] = key(

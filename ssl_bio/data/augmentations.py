@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bio.data.store import Signals
+from ssl_bio.data.recording import Signals
 from ssl_bio.errors import DataError
 
 Augmentation = Callable[[Signals, np.random.Generator, float], Signals]

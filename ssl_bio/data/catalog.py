@@ -2,87 +2,88 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ssl_bio.console import note
-from ssl_bio.data import store
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.data.ingest import archive
 from ssl_bio.data.ingest.archive import Files
-from ssl_bio.data.ingest.ingest import MAX_SKIPPED, ingest, write_prepared
+from ssl_bio.data.ingest.ingest import MAX_SKIPPED, Ingest, Origin, ingest
+from ssl_bio.data.locations import data_root, preparing
+from ssl_bio.data.options import WindowOptions
+from ssl_bio.data.recording_store import INFO_FILE, RecordingStore, is_store, open_store, read_info
 from ssl_bio.data.registry import Dataset, dataset_names, load_dataset
-from ssl_bio.data.store import PreparedDataset, ReadOptions
+from ssl_bio.data.window_store import open_windows
+from ssl_bio.data.windowing import has_ready_windows
 from ssl_bio.errors import DataError
 
-_NO_OPTIONS = ReadOptions()
+OWN_READER = "arrays"  # of recordings under a name that no registered dataset has
+_NO_OPTIONS = WindowOptions()
 
 
 def open_dataset(
     *,
     name: str,
     root: str = "",
-    options: ReadOptions = _NO_OPTIONS,
+    options: WindowOptions = _NO_OPTIONS,
     channels: Sequence[str] = (),
     synthetic: Mapping[str, int] | None = None,
     download: bool = True,
 ) -> PreparedDataset:
-    """Open a dataset with the named channels, or all: generate an embedded one, download a published one when absent.
+    """Open a dataset with the named channels, or all, in windows as the options say: generate an embedded one, download
+    a published one when absent.
 
-    `root`: see `store.data_root`. `download`: else a published one must be prepared already. `synthetic`: parameters of
-    the embedded dataset that has some.
+    `root`: see `locations.data_root`. `download`: else a published one must be prepared already. `synthetic`:
+    parameters of the embedded dataset that has some.
 
     Raises DataError when it can be neither found nor had.
     """
-    found = _open(name, root=root, options=options, synthetic=synthetic or {}, download=download)
-    return found.with_channels(channels)
-
-
-def _open(
-    name: str, *, root: str, options: ReadOptions, synthetic: Mapping[str, int], download: bool
-) -> PreparedDataset:
-    dataset, home = load_dataset(name), store.data_root(root)
-    if dataset.is_embedded:
-        options.require_unset()
-        return _open_embedded(name, dataset, home=home, parameters=synthetic)
-    folder = home / options.folder_name(name)
-    if store.is_prepared(folder):
-        return store.open_prepared(folder)
-    chosen = " --recipe THIS_RECIPE" if options.chosen else ""
-    by_hand = f"ssl-bio data prepare {name} --from PATH_OF_THE_ZIP_OR_FOLDER{chosen}"
-    if not dataset.url or not download:
-        raise DataError(f"{folder.name} is not prepared under {home}; with the files of {dataset.homepage}: {by_hand}")
-    note(f"{folder.name} is not prepared under {home}: downloading {name} from {dataset.homepage}")
-    try:
-        path = archive.download(dataset.url, home / "downloads", dataset.sha256 or None)
-        with archive.open_archive(path) as files:
-            return _ingest(folder, dataset, files, options=options, anew=False)
-    except DataError as error:
-        raise DataError(f"{error}. Get it from {dataset.homepage} on any machine, then: {by_hand}") from error
+    store = _open_store(name, home=data_root(root), synthetic=synthetic or {}, download=download)
+    return _windows(store, options).with_channels(channels)
 
 
 def prepare(
-    *,
-    name: str,
-    origin: str,
-    root: str = "",
-    options: ReadOptions = _NO_OPTIONS,
-    max_skipped: float = MAX_SKIPPED,
-) -> PreparedDataset:
-    """Prepare a published dataset from a folder, a zip or a URL, even where it was prepared before.
+    *, name: str, origin: str, root: str = "", max_skipped: float = MAX_SKIPPED, overwrite: bool = False
+) -> RecordingStore:
+    """Prepare a dataset from a folder, a zip or a URL, even where it was prepared before.
 
-    Of its records a share `max_skipped` may be broken; they are left out.
+    A `name` that no registered dataset has is that of somebody's own recordings. Of the records a share `max_skipped`
+    may be broken; they are left out.
 
-    Raises DataError.
+    Raises DataError, also when something else was prepared under this name, unless `overwrite`.
     """
-    dataset, home = _published(name), store.data_root(root)
+    reader, dataset = _published(name if name in dataset_names() else OWN_READER)
+    folder = data_root(root) / _checked_name(name)
     if origin.startswith(("http://", "https://")):
-        checksum = dataset.sha256 if origin == dataset.url else ""
-        path = archive.download(origin, home / "downloads", checksum or None)
+        path = archive.download(origin, folder.parent / "downloads", dataset.sha256 if origin == dataset.url else None)
     else:
         path = Path(origin).expanduser()
     with archive.open_archive(path) as files:
-        folder = home / options.folder_name(name)
-        return _ingest(folder, dataset, files, options=options, max_skipped=max_skipped)
+        place = str(files.source.resolve())
+        if is_store(folder) and not overwrite and (before := read_info(folder).origin) != place:
+            raise DataError(f"{name} was prepared from {before}: choose another name, or --overwrite it")
+        return _ingest(folder, files, reader=reader, dataset=dataset, max_skipped=max_skipped)
+
+
+def prepare_ingest(*, name: str, source: Ingest, root: str = "", overwrite: bool = False) -> RecordingStore:
+    """Prepare somebody's own recordings that are in memory, under a name.
+
+    Raises DataError when there are others of this name, unless `overwrite`.
+    """
+    folder = data_root(root) / _checked_name(name)
+    if name in dataset_names():
+        raise DataError(f"{name} is the name of a known dataset: choose another")
+    if is_store(folder) and not overwrite:
+        raise DataError(f"{name} is prepared already: choose another name, or overwrite it")
+    origin = Origin(reader=OWN_READER, reader_version=load_dataset(OWN_READER).version)
+    with preparing(folder, complete=INFO_FILE):
+        return ingest(folder, source, origin=origin, max_skipped=0)
+
+
+def _checked_name(name: str) -> str:
+    if not name or name != Path(name).name or name.startswith("."):
+        raise DataError(f"{name!r} is no name of a dataset: use letters, digits, - and _")
+    return name
 
 
 def open_external(
@@ -90,80 +91,119 @@ def open_external(
     *,
     reader: str,
     root: str = "",
-    options: ReadOptions = _NO_OPTIONS,
+    options: WindowOptions = _NO_OPTIONS,
     synthetic: Mapping[str, int] | None = None,
 ) -> PreparedDataset:
     """Open another dataset for validation, with all of its channels: a prepared or embedded one by name or folder, or
-    an archive that is read, with these options, by the reader of the dataset `reader`.
+    an archive that is read by the reader of the dataset `reader`. Its windows are as the options say.
 
     Raises DataError.
     """
-    path, home = Path(name_or_path).expanduser(), store.data_root(root)
+    path, home = Path(name_or_path).expanduser(), data_root(root)
     for folder in (path, home / name_or_path):
-        if store.is_prepared(folder):
-            return store.open_prepared(folder)
+        if is_store(folder):
+            store = open_store(folder)
+            return _windows(store, _NO_OPTIONS if has_ready_windows(store) else options)
     if name_or_path in dataset_names() and (dataset := load_dataset(name_or_path)).is_embedded:
-        return _open_embedded(name_or_path, dataset, home=home, parameters=synthetic or {})
+        return _windows(_open_embedded(name_or_path, dataset, home=home, parameters=synthetic or {}), _NO_OPTIONS)
     if not path.exists():
-        prepared = sorted(entry.parent.name for entry in home.glob("*/dataset.json"))
         raise DataError(
-            f"--data {name_or_path}: neither a prepared dataset ({', '.join(prepared) or 'none is prepared'}) "
+            f"--data {name_or_path}: neither a prepared dataset ({', '.join(_prepared(home)) or 'none is prepared'}) "
             "nor a file or folder"
         )
-    dataset = _published(reader)
+    reader, dataset = _published(read_info(home / reader).reader if is_store(home / reader) else reader)
     with archive.open_archive(path) as files:
         # Of two archives of one name, or one that has changed, each has a folder of its own.
         digest = hashlib.sha256(files.identity().encode()).hexdigest()[:8]
         stem = path.resolve().stem.replace(" ", "-").lower()
-        folder = home / f"{options.folder_name(reader)}-external-{stem}-{digest}"
-        if store.is_prepared(folder):
-            return store.open_prepared(folder)
-        return _ingest(folder, dataset, files, options=options, anew=False)
+        folder = home / f"{reader}-external-{stem}-{digest}"
+        if is_store(folder):
+            return _windows(open_store(folder), options)
+        return _windows(_ingest(folder, files, reader=reader, dataset=dataset, anew=False), options)
+
+
+def _prepared(home: Path) -> list[str]:
+    return sorted(path.parent.name for path in home.glob(f"*/{INFO_FILE}"))
+
+
+def _windows(store: RecordingStore, options: WindowOptions) -> PreparedDataset:
+    dataset = load_dataset(store.info.reader)
+    if dataset.version != store.info.reader_version:
+        raise DataError(f"{store.folder}: prepared by another version of its reader; prepare the dataset again")
+    return open_windows(store, dataset.windowing(store, options), label=options.label(store.info.name))
+
+
+def _open_store(name: str, *, home: Path, synthetic: Mapping[str, int], download: bool) -> RecordingStore:
+    folder = home / name
+    if is_store(folder):
+        return open_store(folder)
+    try:
+        dataset = load_dataset(name)
+    except DataError as error:
+        raise DataError(f"{error}; prepared under {home}: {', '.join(_prepared(home)) or 'nothing'}") from error
+    if dataset.is_embedded:
+        return _open_embedded(name, dataset, home=home, parameters=synthetic)
+    by_hand = f"ssl-bio data prepare {name} --from PATH_OF_THE_ZIP_OR_FOLDER"
+    if not dataset.url or not download:
+        raise DataError(f"{name} is not prepared under {home}; with the files of {dataset.homepage}: {by_hand}")
+    note(f"{name} is not prepared under {home}: downloading it from {dataset.homepage}")
+    try:
+        path = archive.download(dataset.url, home / "downloads", dataset.sha256 or None)
+        with archive.open_archive(path) as files:
+            return _ingest(folder, files, reader=name, dataset=dataset, anew=False)
+    except DataError as error:
+        raise DataError(f"{error}. Get it from {dataset.homepage} on any machine, then: {by_hand}") from error
 
 
 def _ingest(
     folder: Path,
-    dataset: Dataset,
     files: Files,
     *,
-    options: ReadOptions,
+    reader: str,
+    dataset: Dataset,
     anew: bool = True,
     max_skipped: float = MAX_SKIPPED,
-) -> PreparedDataset:
-    """Read files into a prepared dataset, one process at a time.
+) -> RecordingStore:
+    """Read files into a store of recordings, one process at a time.
 
     What another process has completed while this one waited is used instead; unless `anew`, so is what was there.
     """
     if dataset.read is None:
         raise DataError(f"{folder.name}: an embedded dataset has no files to read")
-    with store.preparing(folder) as completed_meanwhile:
-        if completed_meanwhile or (not anew and store.is_prepared(folder)):
-            found = store.open_prepared(folder)
-            if not anew or found.info.source == files.source.name:
+    origin = Origin(
+        reader=reader,
+        reader_version=dataset.version,
+        place=str(files.source.resolve()),
+        identity=files.identity(),
+    )
+    with preparing(folder, complete=INFO_FILE) as completed_meanwhile:
+        if completed_meanwhile or (not anew and is_store(folder)):
+            found = open_store(folder)
+            if not anew or found.info.origin == origin.place:
                 note(f"{folder.name} was prepared by another process meanwhile")
                 return found
-        source = replace(dataset.read(files, options), origin=files.identity(), options=options)
-        return ingest(folder, source, max_skipped)
+        return ingest(folder, dataset.read(files), origin=origin, max_skipped=max_skipped)
 
 
-def _published(name: str) -> Dataset:
-    """Return the declaration of a dataset that is read from files. Raises DataError for an embedded one."""
+def _published(name: str) -> tuple[str, Dataset]:
+    """Return the name and declaration of a dataset that is read from files. Raises DataError for an embedded one."""
     dataset = load_dataset(name)
     if dataset.is_embedded:
         raise DataError(f"the embedded dataset {name} has no files to read: it is made when a recipe asks for it")
-    return dataset
+    return name, dataset
 
 
-def _open_embedded(name: str, dataset: Dataset, *, home: Path, parameters: Mapping[str, int]) -> PreparedDataset:
+def _open_embedded(name: str, dataset: Dataset, *, home: Path, parameters: Mapping[str, int]) -> RecordingStore:
     """Open an embedded dataset, generated when absent. `parameters` it does not have are left out."""
     if dataset.generate is None:
         raise DataError(f"dataset {name} is not embedded")
     arguments = {key: parameters.get(key, default) for key, default in dataset.parameters.items()}
     label = dataset.folder_label.format(**arguments)
     folder = home / "-".join(part for part in (name, label, f"v{dataset.version}") if part)
-    if store.is_prepared(folder):  # a shared root may be read-only
-        return store.open_prepared(folder)
-    with store.preparing(folder):
-        if store.is_prepared(folder):
-            return store.open_prepared(folder)
-        return write_prepared(folder, dataset.generate(**arguments))
+    if is_store(folder):  # a shared root may be read-only
+        return open_store(folder)
+    with preparing(folder, complete=INFO_FILE):
+        if is_store(folder):
+            return open_store(folder)
+        source: Ingest = dataset.generate(**arguments).as_ingest()
+        return ingest(folder, source, origin=Origin(reader=name, reader_version=dataset.version), max_skipped=0)

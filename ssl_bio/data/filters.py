@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 from fractions import Fraction
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bio.data.store import Signals
+from ssl_bio.data.chunks import ReadChunk, chunks
+from ssl_bio.data.recording import Signals
 from ssl_bio.errors import DataError
 
 _LARGEST_FACTOR = 20_000  # of a ratio of rates: the polyphase filter is ten times as long
@@ -78,6 +80,31 @@ def highpass(signals: Signals, *, cutoff: float, sampling_rate: float) -> Signal
     # The usual padding at the edges, less for a record that is shorter than it.
     padding = min(_EDGE_PADDING, signals.shape[-1] - 1)
     return cast(Signals, sosfiltfilt(sections, signals, axis=-1, padlen=padding))
+
+
+def highpass_chunks(
+    read: ReadChunk, shape: tuple[int, int], *, cutoff: float, sampling_rate: float, path: Path
+) -> ReadChunk:
+    """Return signals of the shape `(channels, samples)` after `highpass`, filtered in chunks within the file `path`."""
+    from scipy.signal import butter, sosfilt, sosfilt_zi
+
+    sections = butter(2, cutoff, "highpass", fs=sampling_rate, output="sos")
+    padding = min(_EDGE_PADDING, shape[1] - 1)
+    head, tail = read(0, padding + 1), read(shape[1] - padding - 1, shape[1])
+    # Odd extensions at both ends, as sosfiltfilt makes them.
+    before = 2 * head[:, :1] - head[:, padding:0:-1]
+    after = 2 * tail[:, -1:] - tail[:, -2 : -padding - 2 : -1]
+    settled = sosfilt_zi(sections)[:, None, :]
+    filtered = np.memmap(path, np.float64, "w+", shape=shape)
+    _, state = sosfilt(sections, before, zi=settled * before[:, :1])
+    for first, last in chunks(shape[1]):
+        filtered[:, first:last], state = sosfilt(sections, read(first, last), zi=state)
+    end, _ = sosfilt(sections, after, zi=state)
+    _, state = sosfilt(sections, end[:, ::-1], zi=settled * end[:, -1:])
+    for first, last in reversed(list(chunks(shape[1]))):
+        backwards, state = sosfilt(sections, filtered[:, first:last][:, ::-1], zi=state)
+        filtered[:, first:last] = backwards[:, ::-1]
+    return lambda first, last: np.array(filtered[:, first:last])
 
 
 def bandpass(signals: Signals, *, low: float, high: float, sampling_rate: float) -> Signals:

@@ -15,10 +15,11 @@ from ssl_bio.data.augmentations import (
     stretch_start,
     time_stretch,
 )
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.data.events import EventTrack
 from ssl_bio.data.filters import conform, fill_missing
+from ssl_bio.data.recording import Signals
 from ssl_bio.data.splits import Rows
-from ssl_bio.data.store import PreparedDataset, Signals
 from ssl_bio.errors import DataError
 
 

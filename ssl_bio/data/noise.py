@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_bio.data.loader import Batch, Loader, Streams
-from ssl_bio.data.store import Signals
+from ssl_bio.data.recording import Signals
 from ssl_bio.errors import DataError
 
 SHUFFLES = ("none", "samples", "phase")

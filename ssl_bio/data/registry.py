@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from ssl_bio.config.registry import Registry
 from ssl_bio.data.ingest.archive import Files
-from ssl_bio.data.ingest.ingest import Ingest, ReadyWindows
-from ssl_bio.data.store import ReadOptions
+from ssl_bio.data.ingest.ingest import Ingest
+from ssl_bio.data.windowing import ReadyWindows, WindowingFactory, ready_windowing
 from ssl_bio.errors import DataError, RecipeError
 
-Reader = Callable[[Files, ReadOptions], Ingest]
+Reader = Callable[[Files], Ingest]
 Generator = Callable[..., ReadyWindows]
 
 DATASETS = {
@@ -46,12 +46,13 @@ class Dataset:
     """A dataset that can be had: either `read` from a publisher's files, or embedded in the package by `generate`.
 
     Of a published one: `homepage`, and if it is a single download its `url`, and the `sha256` of that file, if the
-    publisher names it. `read` turns files and options into an `Ingest` and raises DataError for files that are
-    not this dataset's.
+    publisher names it. `read` turns files into an `Ingest` and raises DataError for files that are not this dataset's;
+    `windowing` says, for recordings that were read and for chosen options, how they become labelled windows: unless it
+    is declared, every recording is one.
 
-    Of an embedded one: `version`, to be raised with every change of what it generates. `parameters` are the arguments
-    of `generate` and their defaults, and `folder_label`, such as "{n_subjects}-seed{seed}", shows them in the name of
-    the prepared folder.
+    `version` is to be raised with every change of what is generated or read. Of an embedded one, `parameters` are the
+    arguments of `generate` and their defaults, and `folder_label`, such as "{n_subjects}-seed{seed}", shows them in the
+    name of the prepared folder.
     """
 
     title: str
@@ -59,6 +60,7 @@ class Dataset:
     url: str = ""
     sha256: str = ""
     read: Reader | None = None
+    windowing: WindowingFactory = ready_windowing
     generate: Generator | None = None
     version: int = 0
     parameters: Mapping[str, int] = field(default_factory=dict)

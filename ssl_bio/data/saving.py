@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_bio.data.chunks import CHUNK_SAMPLES, Chunk
 from ssl_bio.data.formats.wfdb_records import quiet_wfdb
-from ssl_bio.data.recordings import CHUNK_SAMPLES, Chunk
 from ssl_bio.errors import DataError
 
+#: What `save_recording` can write.
+SUFFIXES = (".hea", ".wav", ".npy", ".npz", ".csv", ".mat")
 _FULL_SCALE = 32_000  # largest stored value, of 16 bits
 _GAP = -32_768  # what WFDB takes for a missing sample
 

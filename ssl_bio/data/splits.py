@@ -109,6 +109,21 @@ def cross_validation_split(subjects: Groups, rows: Rows, *, folds: int, fold: in
     return {split: rows[np.isin(subjects[rows], names)] for split, names in members.items()}
 
 
+def cut_validation(split: Mapping[str, Rows], subjects: Groups, *, share: float, seed: int = DEFAULT_SEED) -> Split:
+    """Return a split whose validation people are a share of the training people, at least one, drawn at random; the
+    others train. `subjects` gives the subject of every row of the dataset.
+
+    Raises DataError when nobody would be left to train.
+    """
+    train = split["train"]
+    people = np.random.default_rng(seed).permutation(np.unique(subjects[train]))
+    n = max(1, round(share * len(people)))
+    if n >= len(people):
+        raise DataError(f"data.val_share: {share:g} of {len(people)} training people leaves nobody to train")
+    is_val = np.isin(subjects[train], people[:n])
+    return _in_order({**split, "train": train[~is_val], "val": train[is_val]})
+
+
 def draw_rows(rows: Rows, n: int, rng: np.random.Generator) -> Rows:
     """Return `n` of `rows`, drawn at random without replacement."""
     return np.sort(rng.permutation(rows)[:n])

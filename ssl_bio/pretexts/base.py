@@ -10,8 +10,8 @@ from torch import Tensor
 from ssl_bio.config import PretextConfig, Recipe
 from ssl_bio.config.kinds import PRETEXTS
 from ssl_bio.data.augmentations import check_augmentations, even_crops
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.data.loader import Batch, Loader, SignalDataset
-from ssl_bio.data.store import PreparedDataset
 from ssl_bio.errors import SslBioError
 from ssl_bio.metrics.embeddings import rankme
 from ssl_bio.models.base import Backbone, SignalNetwork

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from ssl_bio.config.pretexts import JointTokensConfig
-from ssl_bio.data.store import PreparedDataset
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.errors import RecipeError
 from ssl_bio.metrics.codes import chance, perplexity
 from ssl_bio.models.base import Backbone, SignalNetwork

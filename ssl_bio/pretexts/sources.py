@@ -10,7 +10,7 @@ import numpy as np
 from ssl_bio.config import Recipe
 from ssl_bio.config.load import find
 from ssl_bio.config.resolve import recipe_of
-from ssl_bio.data.store import PreparedDataset
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.errors import CheckpointError, RecipeError, SslBioError
 from ssl_bio.runs.checkpoint import MODEL_FILE, CheckpointMetadata, load_metadata
 from ssl_bio.runs.folder import METRICS_FILE, RUNS, pretraining_run

@@ -17,8 +17,8 @@ from ssl_bio.config import Recipe
 from ssl_bio.config.pretexts import VQVAEPretextConfig
 from ssl_bio.config.resolve import recipe_of
 from ssl_bio.data.augmentations import TIME_AUGMENTATIONS, parse_augmentation
+from ssl_bio.data.dataset import DatasetInfo, PreparedDataset
 from ssl_bio.data.loader import Batch, Loader, SignalDataset
-from ssl_bio.data.store import DatasetInfo, PreparedDataset
 from ssl_bio.errors import CheckpointError, DataError, SslBioError
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.models.vqvae import VQVAE

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from ssl_bio.config.pretexts import VQVAEPretextConfig
 from ssl_bio.console import warn
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.data.loader import Batch, Loader
-from ssl_bio.data.store import PreparedDataset
 from ssl_bio.errors import RecipeError
 from ssl_bio.metrics.codes import codes_used, perplexity
 from ssl_bio.models.base import AutoencodingBackbone, Backbone, SignalNetwork

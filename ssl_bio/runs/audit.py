@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ssl_bio.data.store import Overlap, PreparedDataset
+from ssl_bio.data.dataset import Overlap, PreparedDataset
 
 
 class SplitSize(BaseModel):

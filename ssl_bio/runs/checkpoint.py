@@ -28,6 +28,7 @@ class CheckpointMetadata(BaseModel):
     fingerprint: str
     channels: tuple[str, ...]
     unit: str = ""  # of the signals
+    windows: dict[str, float | str] = {}  # how recordings became windows: the fields of `WindowOptions`
     length: int  # samples of a window
     sampling_rate: float  # Hz
     window: int  # samples that the network sees at once

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ssl_bio.data.store import DatasetInfo
+from ssl_bio.data.dataset import DatasetInfo
 from ssl_bio.runs.checkpoint import CheckpointMetadata
 
 

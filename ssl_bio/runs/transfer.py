@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ssl_bio.data.store import DatasetInfo
+from ssl_bio.data.dataset import DatasetInfo
 from ssl_bio.errors import CheckpointError
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.runs.checkpoint import Checkpoint, CheckpointMetadata
@@ -23,10 +23,7 @@ def transfer(module: Backbone | SignalNetwork, start: Checkpoint, *, info: Datas
     Raises CheckpointError when anything else differs.
     """
     metadata = start.metadata
-    wanted = module.state_dict()
-    tensors = {
-        name.removeprefix(BACKBONE): tensor for name, tensor in start.tensors.items() if name.startswith(BACKBONE)
-    }
+    wanted, tensors = module.state_dict(), backbone_weights(start)
     anew = []
     if not same_channels(metadata, info):
         tensors |= {name: tensor for name, tensor in wanted.items() if name.startswith(module.input_layers)}
@@ -44,8 +41,15 @@ def transfer(module: Backbone | SignalNetwork, start: Checkpoint, *, info: Datas
         tensors[_POSITION] = torch.cat([position[:n], wanted[_POSITION][n:]])
         if n < n_wanted:
             anew.append(f"positions: only the first {n} of {n_wanted} are the checkpoint's")
-    _load(module, tensors, start.path)
+    load_tensors_into(module, tensors, start.path)
     return anew
+
+
+def backbone_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint's backbone alone."""
+    return {
+        name.removeprefix(BACKBONE): tensor for name, tensor in checkpoint.tensors.items() if name.startswith(BACKBONE)
+    }
 
 
 def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
@@ -53,10 +57,14 @@ def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
 
     Raises CheckpointError that names the first tensors that are missing, unknown or of another shape.
     """
-    _load(module, checkpoint.tensors, checkpoint.path)
+    load_tensors_into(module, checkpoint.tensors, checkpoint.path)
 
 
-def _load(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+def load_tensors_into(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Load tensors of the file `path` into a module.
+
+    Raises CheckpointError that names the first tensors that are missing, unknown or of another shape.
+    """
     wanted = module.state_dict()
     problems = [f"{name} is missing" for name in wanted if name not in tensors]
     problems += [f"{name} is unknown" for name in tensors if name not in wanted]

@@ -14,9 +14,9 @@ from torch import nn
 from ssl_bio.config import EvaluateConfig, Recipe, TaskConfig
 from ssl_bio.config.kinds import TASKS
 from ssl_bio.data.augmentations import check_augmentations
+from ssl_bio.data.dataset import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.loader import BatchSource, Loader, SignalDataset, check_missing
 from ssl_bio.data.splits import draw_labelled, draw_people, draw_share
-from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.errors import DataError, RecipeError, SslBioError
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.results.evaluation import Evaluation, Predictions, Table
@@ -199,6 +199,22 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
         """Surround training; the place for a proof that frozen weights stay frozen."""
         yield
 
+    def answer(
+        self, model: ModelT, target: TargetT, *, dataset: PreparedDataset, spec: InputSpec, device: torch.device
+    ) -> NDArray[np.float64]:
+        """Return what a model predicts on all windows of a dataset without labels, `(n, n_answers)`.
+
+        Raises RecipeError for a task whose question is not asked of windows.
+        """
+        raise RecipeError(
+            f"a run of finetune.task {self.config.task!r} answers no windows: choose one that was finetuned for "
+            "classification, multilabel or regression"
+        )
+
+    def answer_columns(self, target: TargetT, answers: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """Return answers `(n, n_answers)` as the columns of a table, `(n,)` each."""
+        raise TypeError(f"task {self.config.task!r} answers no windows")
+
     def solve(self, model: ModelT, target: TargetT, loader: BatchSource) -> None:
         """Fit the head by a solver, where `config.solved`."""
         raise TypeError(f"task {self.config.task!r} has no solver")
@@ -217,12 +233,13 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
         device: torch.device,
         validating: bool = False,
     ) -> Evaluation:
-        """Predict rows of a split and score the predictions, which say whose they are.
+        """Predict rows of a split and score the predictions, which say whose they are and where they were recorded.
 
         `validating`: after an epoch of training, to choose one.
         """
         found = self.predict(model, target, EvaluationRequest(dataset, rows, split, spec, device, validating))
-        whose = {"row": rows, "subject": dataset.subjects[rows]}
+        recordings, starts = dataset.places(rows)
+        whose = {"row": rows, "subject": dataset.subjects[rows], "recording": recordings, "start": starts}
         return self.score(target, Predictions(arrays={**whose, **found.arrays}, constants=found.constants))
 
     def pool(self, target: TargetT, parts: Sequence[Evaluation]) -> Evaluation:

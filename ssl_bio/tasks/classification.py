@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_bio.config.tasks import ClassificationConfig, EvaluateConfig
-from ssl_bio.data.store import PreparedDataset, Rows
+from ssl_bio.data.dataset import PreparedDataset, Rows
 from ssl_bio.errors import DataError
 from ssl_bio.metrics.classification import confusion
 from ssl_bio.results.evaluation import Evaluation, Table
@@ -86,6 +86,11 @@ class Classification(WindowTask[ClassificationConfig, EvaluateConfig, ClassTarge
         """Return the confusion of classes, and for each class the curves of one against rest."""
         arrays = evaluation.predictions.arrays
         return class_figures(target.names, arrays["target"], arrays["probability"])
+
+    def answer_columns(self, target: ClassTarget, answers: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """Return the likeliest class, and the probability of each."""
+        columns = {f"probability {name}": answers[:, place] for place, name in enumerate(target.names)}
+        return {self.recipe.data.target: np.array(target.names)[answers.argmax(axis=1)], **columns}
 
     def tables(self, target: ClassTarget, evaluations: Sequence[Evaluation]) -> list[Table]:
         """Return the confusion of classes of a single evaluation."""

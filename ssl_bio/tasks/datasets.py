@@ -2,12 +2,13 @@
 
 from ssl_bio.config import DataConfig
 from ssl_bio.data.catalog import open_dataset
-from ssl_bio.data.store import PreparedDataset, ReadOptions
+from ssl_bio.data.dataset import PreparedDataset
+from ssl_bio.data.options import WindowOptions
 
 
-def read_options(config: DataConfig) -> ReadOptions:
+def window_options(config: DataConfig) -> WindowOptions:
     """Return what a recipe says of how recordings become windows."""
-    return ReadOptions(
+    return WindowOptions(
         sampling_rate=config.sampling_rate,
         window=config.window,
         stride=config.stride,
@@ -29,9 +30,11 @@ def open_recipe_dataset(config: DataConfig, *, download: bool = True) -> Prepare
     data = open_dataset(
         name=config.dataset,
         root=config.root,
-        options=read_options(config),
+        options=window_options(config),
         channels=config.channels,
         synthetic=config.synthetic.model_dump(),
         download=download,
     )
-    return data.with_folds(config.split_scheme, config.folds, config.fold) if config.folds else data
+    if config.folds:
+        return data.with_folds(config.split_scheme, config.folds, config.fold)
+    return data.with_validation(config.split_scheme, config.val_share) if config.val_share else data

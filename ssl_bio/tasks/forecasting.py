@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_bio.config.tasks import ForecastingConfig, ForecastingEvaluateConfig
+from ssl_bio.data.dataset import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.filters import channel_statistics
 from ssl_bio.data.loader import Batch, Loader
-from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.errors import CheckpointError, DataError
 from ssl_bio.models.base import Backbone, SignalNetwork, StreamingBackbone
 from ssl_bio.models.forecaster import Forecaster, LastTokenForecaster, PatchForecaster, Scaling, StreamingForecaster

@@ -6,9 +6,9 @@ from torch import nn
 
 from ssl_bio.config import Recipe
 from ssl_bio.config.resolve import recipe_of
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.data.filters import channel_statistics
 from ssl_bio.data.loader import SignalDataset, check_missing
-from ssl_bio.data.store import PreparedDataset
 from ssl_bio.errors import CheckpointError
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.models.build import build_backbone

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_bio.config.tasks import EvaluateConfig, MultilabelConfig
-from ssl_bio.data.store import PreparedDataset, Rows
+from ssl_bio.data.dataset import PreparedDataset, Rows
 from ssl_bio.metrics import compute
 from ssl_bio.results.evaluation import Evaluation, Table
 from ssl_bio.tasks.class_plots import label_figures
@@ -79,6 +79,12 @@ class Multilabel(WindowTask[MultilabelConfig, EvaluateConfig, LabelTarget]):
         """Return the curves of each label."""
         arrays = evaluation.predictions.arrays
         return label_figures(target.names, arrays["target"], arrays["probability"])
+
+    def answer_columns(self, target: LabelTarget, answers: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """Return the labels that are likelier than not, with ";" between, and the probability of each."""
+        chosen = [";".join(np.array(target.names)[row >= 0.5]) for row in answers]
+        columns = {f"probability {name}": answers[:, place] for place, name in enumerate(target.names)}
+        return {self.recipe.data.target: np.array(chosen, np.str_), **columns}
 
     def tables(self, target: LabelTarget, evaluations: Sequence[Evaluation]) -> list[Table]:
         """Return each label's metrics of a single evaluation."""

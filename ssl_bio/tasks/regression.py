@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from ssl_bio.config.tasks import RegressionConfig, RegressionEvaluateConfig
 from ssl_bio.data.augmentations import parse_augmentation
+from ssl_bio.data.dataset import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.events import EventTrack
 from ssl_bio.data.loader import Loader, SignalDataset
-from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.metrics import compute, metric_text
 from ssl_bio.models.heads import Predictor, Unit
@@ -164,6 +164,11 @@ class Regression(WindowTask[RegressionConfig, RegressionEvaluateConfig, ValueTar
             bins=_bins(values, config.bins, names) if in_bins else (),
             levels=in_bins and config.bins == 0,
         )
+
+    def answer_columns(self, target: ValueTarget, answers: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """Return the values, with their units in the columns' names."""
+        units = [f" [{unit}]" if unit else "" for unit in target.units]
+        return {f"{name}{units[place]}": answers[:, place] for place, name in enumerate(target.names)}
 
     def objective(self, model: Predictor, target: ValueTarget) -> Objective:
         """Return the loss of windows, or of every token."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ssl_bio.config import Recipe
-from ssl_bio.data.store import PreparedDataset
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import AnyTask, TargetSpec
 from ssl_bio.training.fit import FitResult, FitSettings, History, RunContext, Validate, fit

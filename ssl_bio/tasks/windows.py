@@ -14,8 +14,9 @@ from ssl_bio.config import EvaluateConfig, Recipe, WindowTaskConfig
 from ssl_bio.config.kinds import TASKS
 from ssl_bio.console import warn
 from ssl_bio.data.augmentations import even_crops, time_stretch
+from ssl_bio.data.dataset import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.loader import Batch, BatchSource, FeatureDataset, Loader
-from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows, TargetInfo
+from ssl_bio.data.targets import TargetInfo
 from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.metrics import compute, metrics_of
 from ssl_bio.models.base import Backbone, SignalNetwork
@@ -256,6 +257,23 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
             constants={"classes": np.array(target.names)},
         )
 
+    def answer(
+        self, model: Predictor, target: TargetT, *, dataset: PreparedDataset, spec: InputSpec, device: torch.device
+    ) -> NDArray[np.float64]:
+        """Return what a model predicts on all windows of a dataset without labels: probabilities, or values."""
+        rows = np.arange(len(dataset.signals))
+        if not len(rows):
+            return np.empty((0, len(target.names)))
+        loader = ordered_loader(self.signals(dataset, rows, spec=spec), self.evaluate_config.batch_size)
+
+        def answer_batch(index: int, batch: Batch) -> NDArray[np.float64]:
+            found = [
+                target.predictions(outputs) / rate for outputs, rate in self._shown(model, batch.inputs, device=device)
+            ]
+            return np.asarray(torch.stack(found).mean(dim=0).cpu().numpy())
+
+        return np.concatenate(map_batches(model, loader, answer_batch, device=device, title="predict"))
+
     def _of_features(
         self, model: Predictor, target: TargetT, *, batch: Batch, device: torch.device
     ) -> tuple[Tensor, Tensor]:
@@ -268,14 +286,21 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
     ) -> tuple[Tensor, Tensor]:
         encoded = target.encode(torch.from_numpy(np.asarray(batch.targets)).to(device)).double()
         found, losses = [], []
-        for crop in even_crops(batch.inputs, model.window or batch.inputs.shape[-1]):
+        for outputs, rate in self._shown(model, batch.inputs, device=device):
+            found.append(target.predictions(outputs) / rate)
+            wanted = encoded if rate == 1 else encoded * rate
+            losses.append(target.loss(outputs.double(), wanted, mean=False))
+        return torch.stack(found).mean(dim=0), torch.stack(losses).mean(dim=0)
+
+    def _shown(
+        self, model: Predictor, inputs: NDArray[np.float32], *, device: torch.device
+    ) -> Iterator[tuple[Tensor, float]]:
+        """Yield the outputs of a network that is shown windows `(batch, n_channels, length)` crop by crop, each played
+        at all rates, and the rate."""
+        for crop in even_crops(inputs, model.window or inputs.shape[-1]):
             for rate in self.tta_rates:
                 shown = crop if rate == 1 else time_stretch(crop, np.full((len(crop), 1), rate))
-                outputs = model(torch.from_numpy(shown).to(device))
-                found.append(target.predictions(outputs) / rate)
-                wanted = encoded if rate == 1 else encoded * rate
-                losses.append(target.loss(outputs.double(), wanted, mean=False))
-        return torch.stack(found).mean(dim=0), torch.stack(losses).mean(dim=0)
+                yield model(torch.from_numpy(shown).to(device)), rate
 
     def score(self, target: TargetT, predictions: Predictions) -> Evaluation:
         """Return the metrics that are defined on the task's predictions."""

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_bio.data.ingest.ingest import write_prepared
 from ssl_bio.data.readers import series
 from ssl_bio.results import sheet
 from tests.command_line import only_run, refused, succeed
+from tests.data.reading import ingest_ready
 
 SHEET = Path("results.csv")
 TINY = """
@@ -148,7 +148,8 @@ def test_a_backbone_forecasts_at_the_rate_that_it_knows(tmp_path: Path) -> None:
 def test_gaps_in_a_series_are_refused_or_filled() -> None:
     gappy = series.generate("two-peaks")
     gappy.signals[:, 0, 700:710] = np.nan
-    write_prepared(Path(os.environ["SSL_BIO_DATA"]) / f"two-peaks-v{series.TWO_PEAKS.version}", gappy)
+    folder = Path(os.environ["SSL_BIO_DATA"]) / f"two-peaks-v{series.TWO_PEAKS.version}"
+    ingest_ready(gappy, folder, reader="two-peaks")
     assert "240 NaN or infinite samples" in refused("finetune", "--recipe", "tiny.toml")
     assert not Path("checkpoints").exists()
     succeed("finetune", "--recipe", "tiny.toml", "--set", "data.missing=interpolate")

@@ -243,22 +243,23 @@ def test_an_interrupted_cross_validation_goes_on(tiny: str, monkeypatch: pytest.
 
 
 def test_an_interrupted_conversion_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ssl_bio.data.ingest.append_log import ArrayAppender, RecordWindows
+    from ssl_bio.data.ingest.append_log import RecordingAppender
+    from ssl_bio.data.recording import Recording
     from tests.data.readers.test_cinc2017 import write_cinc
 
     source = write_cinc(tmp_path / "training2017")
     command = ["data", "prepare", "cinc2017", "--from", str(source)]
-    add, calls = ArrayAppender.add, 0
+    add, calls = RecordingAppender.add, 0
 
-    def pull_the_plug(self: ArrayAppender, record: str, windows: RecordWindows) -> None:
+    def pull_the_plug(self: RecordingAppender, record: str, recordings: list[Recording]) -> None:
         nonlocal calls
         calls += 1
         if calls == 25:
             raise KeyboardInterrupt
-        add(self, record, windows)
+        add(self, record, recordings)
 
     with monkeypatch.context() as patched:
-        patched.setattr(ArrayAppender, "add", pull_the_plug)
+        patched.setattr(RecordingAppender, "add", pull_the_plug)
         done = run(*command)
     assert done.code == 130
     assert "the same command goes on where it stopped" in done.err
@@ -324,7 +325,7 @@ def test_other_data_with_another_meaning_of_the_target_is_refused(pretrained: st
     succeed("finetune", "--set", "finetune.task=regression", "--set", "data.target=heart_rate")
     succeed("evaluate", "--data", "synthetic")
     (folder,) = Path(os.environ["SSL_BIO_DATA"]).glob("synthetic-*")
-    facts = folder / "dataset.json"
+    facts = folder / "recordings.json"
     facts.write_text(facts.read_text().replace("beats/min", "Hz"))
     said = refused("evaluate", "--data", str(folder))
     assert "its 'heart_rate' is in Hz, and this run predicts beats/min" in said

@@ -9,6 +9,7 @@ import pytest
 
 from ssl_bio.commands.data import check_data, list_data, prepare_data
 from ssl_bio.data import catalog
+from ssl_bio.data.recording_store import open_store
 from ssl_bio.errors import DataError, RecipeError
 from tests.data.plugins import installed
 from tests.data.test_catalog import write_toy
@@ -18,10 +19,16 @@ SMALL = {"n_subjects": 6, "windows_per_subject": 4, "seed": 1}
 
 def prepare(folder: Path, *, name: str = "toy", recipe_name: str = "", overrides: tuple[str, ...] = ()) -> Path:
     origin = str(folder)
-    data = prepare_data(
-        name=name, origin=origin, root="", recipe_name=recipe_name, overrides=overrides, max_skipped=0.05
+    store = prepare_data(
+        name=name,
+        origin=origin,
+        root="",
+        recipe_name=recipe_name,
+        overrides=overrides,
+        max_skipped=0.05,
+        overwrite=False,
     )
-    return data.folder
+    return store.folder
 
 
 def test_what_there_is_and_what_is_prepared(capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,19 +36,20 @@ def test_what_there_is_and_what_is_prepared(capsys: pytest.CaptureFixture[str]) 
     with installed(broken="tests.data.nothing:DATASET", toy="tests.data.toy:DATASET"):
         list_data("")
     said = capsys.readouterr().out
-    for part in ("synthetic-6x4-seed1-v2", data.info.fingerprint, "24 x 2 x 500", "ptbxl", "Toy recordings"):
+    fingerprint = open_store(data.folder).info.fingerprint
+    for part in ("synthetic-6x4-seed1-v2", fingerprint, "24 recordings", "ptbxl", "Toy recordings"):
         assert part in said
     assert "cannot be imported" in " ".join(said.replace("│", " ").split())
 
 
 def test_a_broken_prepared_dataset_does_not_hide_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     data = catalog.open_dataset(name="synthetic", synthetic=SMALL)
-    (data.folder / "signals.npy").unlink()
+    (data.folder / "recordings.bin").unlink()
     catalog.open_dataset(name="two-peaks")
     list_data("")
     said = capsys.readouterr().out
     assert "broken" in said
-    assert "24 x 1 x 2400" in said
+    assert "24 recordings" in said
 
 
 def test_windows_follow_the_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,8 +57,8 @@ def test_windows_follow_the_recipe(tmp_path: Path, capsys: pytest.CaptureFixture
     Path("toy.toml").write_text('[data]\ndataset = "toy"\nstride = 1.0\n')
     with installed(toy="tests.data.toy:DATASET"):
         assert prepare(files).name == "toy"
-        assert prepare(files, recipe_name="toy.toml").name == "toy-step1"
-        assert prepare(files, overrides=("data.window=4",)).name == "toy-s4"
+        assert prepare(files, recipe_name="toy.toml").name == "toy"
+        assert prepare(files, overrides=("data.window=4",)).name == "toy"
         with pytest.raises(RecipeError, match=r"toy\.toml is about dataset toy, not har"):
             prepare(files, name="har", recipe_name="toy.toml")
     said = capsys.readouterr().out
@@ -61,9 +69,11 @@ def test_windows_follow_the_recipe(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_changed_dataset_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     data = catalog.open_dataset(name="synthetic", synthetic=SMALL)
     check_data(data.folder.name, "")
-    assert f"whole: fingerprint {data.info.fingerprint}" in capsys.readouterr().out
-    signals = np.load(data.folder / "signals.npy", mmap_mode="r+")
-    signals[3, 0, 7] += 1
+    said = capsys.readouterr().out
+    assert f"whole: windows {data.info.name}, fingerprint {data.info.fingerprint}" in said
+    assert "whole: 24 recordings, fingerprint" in said
+    signals = np.memmap(data.folder / "recordings.bin", np.uint8, "r+")
+    signals[3000] ^= 1
     signals.flush()
     with pytest.raises(DataError, match="changed since it was prepared"):
         check_data(data.folder.name, "")

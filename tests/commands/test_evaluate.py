@@ -116,8 +116,9 @@ def test_another_unit_is_refused(trained: Path, tmp_path: Path) -> None:
     other = write_walks(tmp_path / "other", ["q0", "q1", "q2"], seed=1)
     succeed("evaluate", "--data", str(other))
     (folder,) = Path(os.environ["SSL_BIO_DATA"]).glob("arrays*external*")
-    facts = json.loads((folder / "dataset.json").read_text())
-    (folder / "dataset.json").write_text(json.dumps({**facts, "unit": "deviations of the record"}))
+    (described,) = folder.glob("windows/*/windows.json")
+    facts = json.loads(described.read_text())
+    described.write_text(json.dumps({**facts, "unit": "deviations of the record"}))
     said = refused("evaluate", "--data", str(folder))
     assert "its signals are in 'deviations of the record', the run's in 'as recorded'" in said
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from ssl_bio.commands import trials as commands_trials
 from ssl_bio.commands.finetune import run_seed
-from ssl_bio.data.store import PreparedDataset, Rows
+from ssl_bio.data.dataset import PreparedDataset, Rows
 from ssl_bio.errors import SslBioError
 from ssl_bio.results import sheet
 from ssl_bio.runs.files import read_json

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from ssl_bio.data.ingest.archive import open_archive
-from ssl_bio.data.ingest.ingest import ReadyWindows, write_prepared
 from ssl_bio.data.registry import DATASETS, Dataset, load_dataset
 from ssl_bio.data.splits import SPLITS
-from ssl_bio.data.store import ReadOptions
+from ssl_bio.data.windowing import ReadyWindows
 from ssl_bio.errors import DataError
+from tests.data.reading import open_ready
 
 EMBEDDED = [name for name in DATASETS if load_dataset(name).is_embedded]
 PUBLISHED = [name for name in DATASETS if not load_dataset(name).is_embedded]
@@ -42,15 +42,15 @@ def generated(dataset: Dataset) -> ReadyWindows:
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_embedded_ones_are_the_same_bytes_every_time(name: str) -> None:
     dataset = load_dataset(name)
-    first = write_prepared(Path("first"), generated(dataset))
-    second = write_prepared(Path("second"), generated(dataset))
+    first = open_ready(generated(dataset), Path("first"))
+    second = open_ready(generated(dataset), Path("second"))
     assert first.info.fingerprint == second.info.fingerprint
     np.testing.assert_array_equal(first.signals, second.signals)
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_embedded_ones_are_whole(name: str) -> None:
-    data = write_prepared(Path("data"), generated(load_dataset(name)))
+    data = open_ready(generated(load_dataset(name)), Path("data"))
     assert data.info.title
     assert data.info.n_missing == 0
     assert data.targets
@@ -75,5 +75,5 @@ def test_files_that_are_not_theirs_are_refused_in_a_line(name: str, content: str
     read = load_dataset(name).read
     assert read
     with open_archive(folder) as files, pytest.raises(DataError) as caught:
-        read(files, ReadOptions())
+        read(files)
     assert "\n" not in str(caught.value)

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_bio.data.ingest.ingest import write_prepared
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.data.loader import Loader, SignalDataset, check_missing
 from ssl_bio.data.readers.synthetic import generate
-from ssl_bio.data.store import PreparedDataset
 from ssl_bio.errors import DataError
+from tests.data.reading import open_ready
 
 
 def streams(purpose: str, *position: int) -> np.random.Generator:
@@ -30,7 +30,7 @@ def of_rows(
 
 
 def signals(rows: np.ndarray | None = None) -> SignalDataset:
-    data = write_prepared(Path("data/s"), generate(n_subjects=6, windows_per_subject=8, seed=0))
+    data = open_ready(generate(n_subjects=6, windows_per_subject=8, seed=0), Path("data/s"))
     rows = np.arange(48) if rows is None else rows
     return of_rows(data, rows, data.targets["rhythm"][rows])
 
@@ -41,7 +41,7 @@ def test_epoch_holds_every_window_once_with_its_own_target() -> None:
     assert [len(batch.inputs) for batch in batches] == [10, 10, 10, 10, 8]
     seen = np.concatenate([batch.inputs for batch in batches])
     targets = np.concatenate([batch.targets for batch in batches if batch.targets is not None])
-    pairs = zip(source.dataset.signals, source.dataset.targets["rhythm"], strict=True)
+    pairs = zip(source.dataset.signals[:], np.asarray(source.dataset.targets["rhythm"]), strict=True)
     by_bytes = {window.tobytes(): int(label) for window, label in pairs}
     assert len({window.tobytes() for window in seen}) == 48
     assert [by_bytes[window.tobytes()] for window in seen] == targets.tolist()
@@ -75,7 +75,7 @@ def test_pairs_are_two_views_of_one_window() -> None:
 def test_missing_samples_are_refused_or_filled() -> None:
     made = generate(n_subjects=6, windows_per_subject=4, seed=0)
     made.signals[3, 0, 5] = np.nan
-    data = write_prepared(Path("data/n"), made)
+    data = open_ready(made, Path("data/n"))
     with pytest.raises(DataError, match=r"1 NaN or infinite samples, the first in window 3 .*data\.missing"):
         check_missing(data, "reject")
     check_missing(data, "zero")
@@ -94,7 +94,7 @@ def test_drawn_channels_are_channels_of_the_same_window() -> None:
 
 
 def test_rates_grow_with_the_speed_and_other_values_stay() -> None:
-    data = write_prepared(Path("data/s"), generate(n_subjects=6, windows_per_subject=8, seed=0))
+    data = open_ready(generate(n_subjects=6, windows_per_subject=8, seed=0), Path("data/s"))
     rows = np.flatnonzero(np.isfinite(data.targets["heart_rate"]))
     values = np.stack([data.targets["heart_rate"][rows], np.full(len(rows), 120, np.float32)], axis=1)
     source = of_rows(data, rows, values)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ssl_bio.data.loader import FeatureDataset, Loader
 from ssl_bio.data.noise import SHUFFLES, Noise, NoisyLoader
-from ssl_bio.data.store import Signals
+from ssl_bio.data.recording import Signals
 from ssl_bio.errors import DataError
 
 

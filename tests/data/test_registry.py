@@ -52,7 +52,7 @@ def test_a_declaration_reads_or_generates() -> None:
 
 def test_no_slow_library_is_imported_to_list_datasets() -> None:
     code = (
-        "import sys; from ssl_bio.data import catalog, registry, store; "
+        "import sys; from ssl_bio.data import catalog, registry, window_store; "
         "[registry.load_dataset(name) for name in registry.dataset_names()]; "
         f"print([name for name in {SLOW!r} if name in sys.modules])"
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ssl_bio.data import splits
-from ssl_bio.data.splits import Split
+from ssl_bio.data.splits import Split, cut_validation
 from ssl_bio.errors import DataError
 
 PEOPLE = np.repeat([f"p{index}" for index in range(20)], 3)
@@ -115,3 +115,16 @@ def test_a_draw_of_people_takes_all_their_rows() -> None:
     assert len(drawn) == 15
     assert np.unique(PEOPLE[drawn], return_counts=True)[1].tolist() == [3] * 5
     assert len(splits.draw_people(np.arange(60), PEOPLE, fraction=0.001, rng=np.random.default_rng(0))) == 3
+
+
+def test_validation_people_are_cut_from_training() -> None:
+    subjects = np.repeat([f"p{person}" for person in range(10)], 3)
+    split = {"train": np.arange(24), "test": np.arange(24, 30)}
+    made = cut_validation(split, subjects, share=0.25)
+    assert list(made) == ["train", "val", "test"]
+    assert len(np.unique(subjects[made["val"]])) == 2
+    assert not set(subjects[made["val"]]) & set(subjects[made["train"]])
+    assert sorted([*made["train"], *made["val"]]) == list(range(24))
+    np.testing.assert_array_equal(made["test"], split["test"])
+    with pytest.raises(DataError, match=r"data\.val_share: 0.9 of 1 training people leaves nobody"):
+        cut_validation({"train": np.arange(3)}, subjects, share=0.9)

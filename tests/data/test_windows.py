@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssl_bio.data.store import ReadOptions
+from ssl_bio.data.options import WindowOptions
 from ssl_bio.data.windows import Windower
 
-OPTIONS = ReadOptions(sampling_rate=100, window=1.1, stride=1.1, highpass=0, standardize="none")
+OPTIONS = WindowOptions(sampling_rate=100, window=1.1, stride=1.1, highpass=0, standardize="none")
 
 
 @pytest.mark.parametrize("n", range(2, 40))
@@ -42,7 +42,7 @@ def test_context_is_shown_and_not_labelled() -> None:
 
 @pytest.mark.parametrize(("padding", "expected"), [("zero", [1, 2, 3, 0, 0, 0, 0]), ("repeat", [1, 2, 3, 1, 2, 3, 1])])
 def test_what_fills_a_window_after_the_end(padding: str, expected: list[int]) -> None:
-    options = ReadOptions(sampling_rate=1, window=7, stride=0, highpass=0, standardize="none", padding=padding)
+    options = WindowOptions(sampling_rate=1, window=7, stride=0, highpass=0, standardize="none", padding=padding)
     record = Windower(options).windows(np.array([[1, 2, 3]], np.float32), 1)
     assert record.signals[0, 0].tolist() == expected
     assert not len(Windower(options).windows(np.array([[1, 2, 3]], np.float32), 1, pad=False).signals)

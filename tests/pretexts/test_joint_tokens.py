@@ -77,7 +77,7 @@ def test_the_input_holds_nothing_of_the_other_signal(pretext_name: str, seen: st
     recipe = pretext_recipe(pretext_name, "timemae", fit_on="train", augment=["scale", "jitter"], **named)
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"normalize": "channel"})})
     whole = prepared(recipe)
-    changed = whole.signals.copy()
+    changed = whole.signals[:]
     changed[:, other] = changed[::-1, other]
     found = []
     for signals in (whole.signals, changed):

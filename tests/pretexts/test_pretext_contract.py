@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssl_bio.config.kinds import PRETEXTS
-from ssl_bio.data.store import PreparedDataset
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.errors import RecipeError
 from ssl_bio.pretexts.base import AnyPretext, load_pretext, validation_metrics
 from ssl_bio.runs.inputs import InputSpec, input_spec

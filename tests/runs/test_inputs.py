@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssl_bio.data.store import DatasetInfo
+from ssl_bio.data.dataset import DatasetInfo
 from ssl_bio.runs.inputs import InputSpec, input_spec, stored_input_spec
 from tests.runs.checkpoints import metadata
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_bio.data.store import DatasetInfo
+from ssl_bio.data.dataset import DatasetInfo
 from ssl_bio.errors import CheckpointError
 from ssl_bio.models.timemae import TimeMAEBackbone
 from ssl_bio.runs.checkpoint import Checkpoint

@@ -13,7 +13,7 @@ from ssl_bio.config import Recipe
 from ssl_bio.config.kinds import BACKBONES, PRETEXTS, TASKS
 from ssl_bio.config.recipe import compose, fields_of
 from ssl_bio.config.section import Section
-from ssl_bio.data.store import PreparedDataset
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.pretexts.base import load_pretext
 from ssl_bio.runs.folder import RunFolder

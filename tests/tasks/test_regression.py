@@ -37,7 +37,7 @@ class TestHistograms:
         recipe = task_recipe("regression", "convnet", loss="bins", bins=0)
         task, dataset = load_task(recipe), prepared(recipe)
         rows = task.training_rows(dataset, "train")
-        counts = {**dataset.targets, "heart_rate": np.round(dataset.targets["heart_rate"] / 20)}
+        counts = {**dataset.targets, "heart_rate": np.round(np.asarray(dataset.targets["heart_rate"]) / 20)}
         rounded = replace(dataset, targets=counts)
         target = task.target(rounded, rows)
         assert target.levels

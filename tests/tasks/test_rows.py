@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ssl_bio.config import Recipe, parse_overrides, resolve
-from ssl_bio.data.store import PreparedDataset
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.tasks.base import AnyTask, evenly_spaced, expect, load_task
 from ssl_bio.tasks.multilabel import LabelTarget

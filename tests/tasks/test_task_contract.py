@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ssl_bio.config.kinds import BACKBONES, TASKS
-from ssl_bio.data.store import PreparedDataset, Rows
+from ssl_bio.data.dataset import PreparedDataset, Rows
 from ssl_bio.errors import RecipeError
 from ssl_bio.metrics import metrics
 from ssl_bio.results import plots

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ssl_bio.data.store import PreparedDataset
+from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.errors import DataError, RecipeError, TrainingError
 from ssl_bio.models.base import Backbone
 from ssl_bio.models.convnet import ConvBackbone

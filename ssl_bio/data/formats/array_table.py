@@ -9,7 +9,7 @@ import numpy as np
 from ssl_bio.data.formats import signal_files
 from ssl_bio.data.ingest.archive import Files
 from ssl_bio.data.splits import SPLITS
-from ssl_bio.data.store import TargetInfo
+from ssl_bio.data.targets import TargetInfo
 from ssl_bio.errors import DataError
 
 TABLE = "table.csv"
@@ -34,8 +34,12 @@ class Part(NamedTuple):
     def span(self, n_samples: int, sampling_rate: float) -> tuple[int, int]:
         """Return the first sample, and the one after the last, in a file of `n_samples`.
 
-        Raises DataError when the file is too short.
+        Raises DataError when the file is too short, or when the line's sampling rate is not known.
         """
+        if self.start == 0 and np.isinf(self.end):
+            return 0, n_samples
+        if not sampling_rate:
+            raise DataError(f"{TABLE}, line {self.line}: start and end are in seconds: give a column sampling_rate")
         first = round(self.start * sampling_rate)
         last = n_samples if np.isinf(self.end) else round(self.end * sampling_rate)
         if first >= n_samples or last > n_samples:
@@ -68,6 +72,16 @@ def read(files: Files) -> tuple[list[Part], dict[str, TargetInfo]]:
     if "split" not in targets and len({part.subject for part in parts}) < len(SPLITS):
         raise DataError(f"{TABLE}: fewer than 3 subjects cannot be split; give a column split ({', '.join(SPLITS)})")
     return parts, {name: target.info for name, target in targets.items()}
+
+
+def targets_of(lines: Sequence[Line]) -> tuple[dict[str, TargetInfo], list[dict[str, float | int]]]:
+    """Return what the targets of lines mean, and the values of each line. Raises DataError as `read` does."""
+    targets = _targets(lines)
+    values = [
+        {name: _target(number, line, target) for name, target in targets.items()}
+        for number, line in enumerate(lines, 1)
+    ]
+    return {name: target.info for name, target in targets.items()}, values
 
 
 def _lines(files: Files) -> tuple[list[Line], str]:
@@ -138,7 +152,7 @@ def _part(line: Line, number: int, *, known: Collection[str], folder: str, targe
     name = folder + line["file"].replace("\\", "/")
     if name not in known:
         raise DataError(f"{TABLE}, line {number}: no file {line['file']!r}")
-    if not name.endswith(signal_files.SUFFIXES):
+    if not name.lower().endswith(signal_files.SUFFIXES):
         raise DataError(f"{TABLE}, line {number}: {line['file']} is none of {', '.join(signal_files.SUFFIXES)}")
     rate = _number(number, line, column="sampling_rate", default=0.0)
     start, end = (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_bio.data.formats.signal_files import PREFERRED_NAMES, SignalFile, of_array
 from ssl_bio.errors import DataError
 
 if TYPE_CHECKING:
@@ -30,6 +31,20 @@ def _open_hdf5(path: Path) -> Iterator["h5py.File"]:
     # h5py raises whatever its C library reports: OSError, KeyError, ValueError, RuntimeError ...
     except (OSError, LookupError, ValueError, RuntimeError, TypeError, AttributeError) as error:
         raise DataError(f"{path.name}: not a whole MATLAB 7.3 file ({error})") from error
+
+
+@contextmanager
+def open_signals(path: Path, scratch: Path) -> Iterator[SignalFile]:
+    """Open a file of one array, or of several of which one is called `signals` or `val`; it is read whole.
+
+    Raises DataError that names the file.
+    """
+    arrays = variables(path)
+    preferred = [name for name in PREFERRED_NAMES if name in arrays]
+    if len(arrays) != 1 and not preferred:
+        has = f"{', '.join(arrays)}: call one of them signals" if arrays else "none"
+        raise DataError(f"{path.name}: one array of numbers is wanted; it has {has}")
+    yield of_array(path, arrays[(preferred or list(arrays))[0]])
 
 
 def n_cells(path: Path, variable: str) -> int:

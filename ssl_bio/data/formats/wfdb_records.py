@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_bio.data.formats.signal_files import SignalFile
 from ssl_bio.data.ingest.archive import Files
-from ssl_bio.data.store import Signals
+from ssl_bio.data.recording import Signals
 from ssl_bio.errors import DataError
 
 
@@ -73,6 +74,31 @@ def read_record(path: Path) -> Record:
     # Some publishers' tools leave a comma behind a lead's name.
     leads = tuple(name.strip(", ") for name in record.sig_name)
     return Record(path.name, record.p_signal.T.astype(np.float64), float(record.fs), leads)
+
+
+@contextmanager
+def open_signals(path: Path, scratch: Path) -> Iterator[SignalFile]:
+    """Open the record of a header file (.hea). Raises DataError that names it when it is broken."""
+    record = path.with_suffix("")
+
+    def read_part(first: int, last: int) -> Any:
+        with reading_wfdb(record) as wfdb:
+            return wfdb.rdrecord(str(record), sampfrom=first, sampto=last)
+
+    with reading_wfdb(record) as wfdb:
+        header = wfdb.rdheader(str(record))
+    if not header.sig_len or not header.n_sig:
+        raise DataError(f"{path.name}: holds no signal")
+    beginning = read_part(0, 1)  # of a record in segments only this tells the names
+    n = beginning.p_signal.shape[1]
+    names = [(name or "").strip(", ") or f"ch{index}" for index, name in enumerate(beginning.sig_name or [""] * n)]
+    yield SignalFile(
+        lambda first, last: np.asarray(read_part(first, last).p_signal.T, np.float64),
+        int(header.sig_len),
+        tuple(name if names.count(name) == 1 else f"{name}_{index}" for index, name in enumerate(names)),
+        float(header.fs),
+        tuple(unit or "NU" for unit in beginning.units or [""] * n),
+    )
 
 
 def read_annotations(path: Path, extension: str) -> Annotations:

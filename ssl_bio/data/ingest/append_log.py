@@ -1,47 +1,36 @@
-"""The arrays of an ingest while they grow on disk, and the log of what they hold already.
+"""The files of a store while they grow, and the log of what they hold already, which becomes the store's index.
 
 <root>/.<name>.partial/
-  log.jsonl                   first line: what is ingested; then a line a record, once its windows are on disk
-  signals.npy, target-*.npy   append-only; their headers learn the number of windows at the end
+  recordings.jsonl   first line: what is ingested; then a line a record, once its arrays are on disk
+  recordings.bin     append-only
 """
 
-import io
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bio.data.store import Signals, Subjects, Targets
-from ssl_bio.errors import DataError
+from ssl_bio.data.packing import pack
+from ssl_bio.data.recording import Recording
+from ssl_bio.data.recording_store import ARRAYS_FILE, INDEX_FILE, Block, IndexEntry
 
 _SYNC_BYTES = 32 * 2**20
 _SYNC_RECORDS = 256
-
-ArrayLayout = dict[str, tuple[list[int], str]]  # file -> shape of one window in it, dtype
-
-
-class RecordWindows(NamedTuple):
-    """What one record gives: `n` windows, perhaps none."""
-
-    signals: Signals  # (n, channels, length)
-    subjects: Sequence[str] | Subjects  # (n,)
-    targets: Targets  # n rows each
-    dropped: Mapping[str, int] = {}  # why windows were left out -> how many
+_ALIGNMENT = 8  # bytes
 
 
-class LogEntry(NamedTuple):
-    """A record in the log: how many windows it gave, of which subjects, or why it was skipped."""
+class LogLine(NamedTuple):
+    """A record in the log: its recordings, where its arrays end, or why it was skipped."""
 
     record: str
-    n: int
-    subjects: list[tuple[str, int]]  # subject, and how many windows in a row are of it
-    dropped: dict[str, int]
+    end: int
+    recordings: list[dict[str, Any]]
     skipped: str = ""
 
 
@@ -49,115 +38,118 @@ class LogEntry(NamedTuple):
 class AppendLog:
     """What has been ingested."""
 
-    path: Path
+    folder: Path
     identity: str
-    entries: list[LogEntry] = field(default_factory=list)
-    layout: ArrayLayout = field(default_factory=dict)
-
-    FILE: ClassVar = "log.jsonl"
+    n_records: int = 0
+    n_recordings: int = 0
+    end: int = 0  # bytes of arrays
+    skipped: dict[str, str] = field(default_factory=dict)
+    started: bool = False
 
     @property
-    def n_windows(self) -> int:
-        """The number of windows on disk."""
-        return sum(entry.n for entry in self.entries)
+    def path(self) -> Path:
+        """The log's file."""
+        return self.folder / INDEX_FILE
 
     @staticmethod
     def open(folder: Path, identity: str) -> "AppendLog":
         """Return the log of an interrupted ingest of the very same thing, else a new one in an emptied folder."""
-        path = folder / AppendLog.FILE
-        first, *rest = _whole_lines(path) or [{}]
+        log = AppendLog(folder, identity)
+        first, *rest = _whole_lines(log.path) or [{}]
         if first.get("identity") == identity:
-            entries = [LogEntry(**{**line, "subjects": [tuple(run) for run in line["subjects"]]}) for line in rest]
-            layout = {name: (shape, dtype) for name, (shape, dtype) in first["layout"].items()}
-            log = AppendLog(path, identity, entries, layout)
-            if all(
-                _holds(folder / name, shape=shape, dtype=dtype, n=log.n_windows)
-                for name, (shape, dtype) in layout.items()
-            ):
+            log.started = True
+            log._count(LogLine(**line) for line in rest)
+            arrays = folder / ARRAYS_FILE
+            if arrays.is_file() and arrays.stat().st_size >= log.end:
                 return log
         shutil.rmtree(folder)
         folder.mkdir()
-        return AppendLog(path, identity)
+        return AppendLog(folder, identity)
 
-    def start(self, layout: ArrayLayout) -> None:
-        """Write the first line."""
-        self.layout = layout
-        self._append([{"identity": self.identity, "layout": layout}])
-
-    def add(self, entries: Sequence[LogEntry]) -> None:
-        """Add records whose windows are on disk."""
-        self._append([entry._asdict() for entry in entries])
-        self.entries += entries
-
-    def _append(self, lines: Sequence[Mapping[str, Any]]) -> None:
+    def add(self, lines: Sequence[LogLine]) -> None:
+        """Add records whose arrays are on disk."""
+        texts: list[Mapping[str, Any]] = [] if self.started else [{"identity": self.identity}]
+        texts += [line._asdict() for line in lines]
         with self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(json.dumps(line) + "\n" for line in lines))
+            file.write("".join(json.dumps(text) + "\n" for text in texts))
             file.flush()
             os.fsync(file.fileno())
+        self.started = True
+        self._count(lines)
+
+    def _count(self, lines: Iterable[LogLine]) -> None:
+        for line in lines:
+            self.n_records += 1
+            self.n_recordings += len(line.recordings)
+            self.end = line.end
+            if line.skipped:
+                self.skipped[line.record] = line.skipped
 
 
-class ArrayAppender:
-    """The growing arrays on disk: windows wait in memory until there are enough to be worth writing."""
+class RecordingAppender:
+    """Appends recordings to a store's files; what an interrupted write left behind their end is removed first."""
 
-    def __init__(self, folder: Path, log: AppendLog) -> None:
-        self.folder, self.log = folder, log
-        self.waiting: list[tuple[LogEntry, RecordWindows | None]] = []
-        self.n_bytes = 0
-        self.syncing = False
-        self.n_windows = log.n_windows
-        self.skipped = [entry.skipped for entry in log.entries if entry.skipped]
-        for name, (shape, dtype) in log.layout.items():
-            with (folder / name).open("rb+") as file:
-                file.truncate(_header_size(shape, dtype) + _row_size(shape, dtype) * self.n_windows)
+    def __init__(self, log: AppendLog) -> None:
+        self.log = log
+        self.skipped = dict(log.skipped)
+        self.n_recordings = log.n_recordings
+        self._waiting: list[LogLine] = []
+        self._syncing = False
+        self._end = log.end
+        path = log.folder / ARRAYS_FILE
+        path.touch()
+        os.truncate(path, log.end)
+        self._file = path.open("ab")
 
-    def __enter__(self) -> "ArrayAppender":
+    def __enter__(self) -> "RecordingAppender":
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        # What an interrupted write left behind the arrays' end is removed when the log is opened again.
-        if not self.syncing:
-            self.sync()
+        try:
+            if not self._syncing:
+                self.sync()
+        finally:
+            self._file.close()
 
-    def add(self, record: str, windows: RecordWindows) -> None:
-        """Take a record's windows. Raises DataError when they do not fit the others."""
-        n = len(windows.signals)
-        if n and not self.log.layout:
-            self.log.start(_layout(windows))
-        if n and _layout(windows) != self.log.layout:
-            raise DataError(f"{record}: windows unlike those before: {_layout(windows)}, not {self.log.layout}")
-        entry = LogEntry(record, n, _runs(windows.subjects), dict(windows.dropped))
-        self._wait(entry, windows if n else None)
+    def add(self, record: str, recordings: Sequence[Recording]) -> None:
+        """Take a record's recordings."""
+        entries = []
+        for recording in recordings:
+            blocks = {name: self._append(np.asarray(array)) for name, array in recording.arrays.items()}
+            entry = IndexEntry(recording.name, recording.subject, recording.start, dict(recording.facts), blocks)
+            entries.append(entry.to_json())
+        self.n_recordings += len(entries)
+        self._wait(LogLine(record, self._end, entries))
 
     def skip(self, record: str, why: str) -> None:
         """Log a record that cannot be read."""
-        self.skipped.append(why)
-        self._wait(LogEntry(record, 0, [], {}, why), None)
+        self.skipped[record] = why
+        self._wait(LogLine(record, self._end, [], why))
 
     def sync(self) -> None:
-        """Write what waits, then log that it is there."""
-        if not self.log.layout:
+        """Make sure that all arrays are on disk, then log that they are."""
+        if not self.log.started and not self.n_recordings:
             return  # before the first whole record nothing is logged: the broken ones before it are read again
-        self.syncing = True
-        full = [windows for _, windows in self.waiting if windows is not None]
-        for name, (shape, dtype) in self.log.layout.items():
-            path = self.folder / name
-            if not path.exists():
-                path.write_bytes(header(0, shape, dtype))
-            with path.open("rb+") as file:
-                file.seek(_header_size(shape, dtype) + _row_size(shape, dtype) * self.log.n_windows)
-                for windows in full:
-                    file.write(np.ascontiguousarray(_arrays(windows)[name], dtype=dtype).tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-        self.log.add([entry for entry, _ in self.waiting])
-        self.waiting, self.n_bytes = [], 0
-        self.syncing = False
+        self._syncing = True
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.log.add(self._waiting)
+        self._waiting = []
+        self._syncing = False
 
-    def _wait(self, entry: LogEntry, windows: RecordWindows | None) -> None:
-        self.waiting.append((entry, windows))
-        self.n_windows += entry.n
-        self.n_bytes += sum(array.nbytes for array in _arrays(windows).values()) if windows else 0
-        if self.n_bytes >= _SYNC_BYTES or len(self.waiting) >= _SYNC_RECORDS:
+    def _append(self, array: NDArray[Any]) -> Block:
+        packed = pack(array)
+        gap = -self._end % _ALIGNMENT
+        order: Literal["C", "F"] = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+        block = Block(self._end + gap, packed.stored.dtype.str, array.shape, packed.scale, order)
+        self._file.write(bytes(gap))
+        self._file.write(packed.stored.tobytes(order=order))
+        self._end = block.end
+        return block
+
+    def _wait(self, line: LogLine) -> None:
+        self._waiting.append(line)
+        if self._end - self.log.end >= _SYNC_BYTES or len(self._waiting) >= _SYNC_RECORDS:
             self.sync()
 
 
@@ -171,44 +163,3 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
             break
         lines.append(json.loads(line))
     return lines
-
-
-def _arrays(windows: RecordWindows) -> dict[str, NDArray[Any]]:
-    """Return a record's arrays by file."""
-    return {"signals.npy": windows.signals, **{f"target-{name}.npy": array for name, array in windows.targets.items()}}
-
-
-def _layout(windows: RecordWindows) -> ArrayLayout:
-    layout = {name: (list(array.shape[1:]), array.dtype.str) for name, array in _arrays(windows).items()}
-    return {**layout, "signals.npy": (layout["signals.npy"][0], "<f4")}
-
-
-def _runs(subjects: Sequence[str] | Subjects) -> list[tuple[str, int]]:
-    runs: list[tuple[str, int]] = []
-    for subject in subjects:
-        if runs and runs[-1][0] == subject:
-            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
-        else:
-            runs.append((str(subject), 1))
-    return runs
-
-
-def header(n: int, shape: Sequence[int], dtype: str) -> bytes:
-    """Return the header of an .npy file. numpy leaves room in it for any first axis: its length never changes."""
-    buffer = io.BytesIO()
-    facts = {"descr": dtype, "fortran_order": False, "shape": (n, *shape)}
-    np.lib.format.write_array_header_1_0(buffer, facts)
-    return buffer.getvalue()
-
-
-def _header_size(shape: Sequence[int], dtype: str) -> int:
-    return len(header(0, shape, dtype))
-
-
-def _row_size(shape: Sequence[int], dtype: str) -> int:
-    return int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-
-
-def _holds(path: Path, *, shape: Sequence[int], dtype: str, n: int) -> bool:
-    """Return whether a file has at least n windows."""
-    return path.is_file() and path.stat().st_size >= _header_size(shape, dtype) + _row_size(shape, dtype) * n

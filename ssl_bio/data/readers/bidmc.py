@@ -3,24 +3,27 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssl_bio.data.formats.wfdb_records import read_annotations, read_record
-from ssl_bio.data.ingest.append_log import RecordWindows
 from ssl_bio.data.ingest.archive import Files
 from ssl_bio.data.ingest.ingest import Ingest
+from ssl_bio.data.options import WindowOptions
+from ssl_bio.data.recording import Recording
+from ssl_bio.data.recording_store import RecordingStore
 from ssl_bio.data.registry import Dataset
 from ssl_bio.data.splits import draw_subjects
-from ssl_bio.data.store import EventCount, ReadOptions, TargetInfo
-from ssl_bio.data.windows import WindowedRecord, Windower
+from ssl_bio.data.targets import EventCount, TargetInfo
+from ssl_bio.data.windowing import LabelledWindows, Windowing
+from ssl_bio.data.windows import Track, WindowedRecord, Windower
 from ssl_bio.errors import DataError
 
 TITLE = "BIDMC: PPG, ECG and respiration of 53 people in intensive care, 8 min each, breaths annotated"
 #: The protocol of CM-SSL's `bidmc_hr` and `bidmc_rr`.
-PROTOCOL = ReadOptions(sampling_rate=125.0, window=10.0, stride=2.0, highpass=0.0, standardize="none", derive="none")
+PROTOCOL = WindowOptions(sampling_rate=125.0, window=10.0, stride=2.0, highpass=0.0, standardize="none", derive="none")
 SCHEMES = {"subject": "people are drawn 80 / 10 / 10 into training, validation and test, seed 42"}
 
 _RATES = {
@@ -40,22 +43,39 @@ _ANNOTATOR = "breaths ann1 [signal sample no]"
 _LARGEST_DIFFERENCE = 2.0  # s by which signals and numerics of a whole record differ at most
 
 
-class _Stay(NamedTuple):
-    """One record: what was measured of a person during a stay in intensive care."""
-
-    signals: NDArray[Any]  # (3, samples): ppg, ecg, resp; or the PPG's modulations
-    sampling_rate: float  # Hz
-    seconds: NDArray[np.float64]  # (n,) when the monitor gave its numbers
-    numerics: dict[str, NDArray[np.float64]]  # (n,) each: hr, pulse, rr_monitor
-    breaths: NDArray[np.float64]  # s, of annotator 1
-
-
-def read(files: Files, options: ReadOptions) -> Ingest:
+def read(files: Files) -> Ingest:
     """Read CSV files or WFDB records; where both are there, the CSV files.
 
-    Channels: ppg (PLETH), ecg (lead II), resp (impedance), which everyone has; other leads are left out. With
-    `derive = "breathing"` the PPG's respiratory modulations (`respiration.NAMES`) take their place, which come at
-    4 Hz: `sampling_rate = 4` keeps them so. Targets:
+    Channels: ppg (PLETH), ecg (lead II), resp (impedance), which everyone has; other leads are left out. Beside them
+    the monitor's numbers, second by second, and annotator 1's breaths.
+
+    Several records are of one patient: where the publisher's `bidmc_NN_Fix.txt` is there, its MIMIC II ID is the
+    subject (42 patients in the 47 records at hand: 06, 07 and 09 are one, 20 to 23 another), else the record's number.
+
+    A breath's place is the published sample number, taken to count from 0 (a difference of 8 ms at most).
+
+    Raises DataError for a person whose files are missing, broken or of unequal duration.
+    """
+    tables = [name.removesuffix("_Signals.csv") for name in files.names if _CSV_NAME.fullmatch(name)]
+    records = tables or [name.removesuffix(".hea") for name in files.names if _WFDB_NAME.fullmatch(name)]
+    if not records:
+        raise DataError(f"{files.source}: neither bidmc_NN_Signals.csv nor bidmcNN.hea inside: not BIDMC")
+    patients = _patients(files)
+
+    def read_one(name: str) -> list[Recording]:
+        subject = patients.get(name[-2:], name[-2:])
+        return [_of_tables(files, name, subject=subject) if tables else _of_wfdb(files, name, subject=subject)]
+
+    return Ingest(title=TITLE, source=files.source.name, records=records, read=read_one)
+
+
+def windowing(store: RecordingStore, options: WindowOptions) -> Windowing:
+    """Return windows of CM-SSL's protocol: 10 s, 2 s step, 125 Hz, no filter; people 80 / 10 / 10, seed 42.
+
+    Its own draw is not published, so the people in test differ.
+
+    With `derive = "breathing"` the PPG's respiratory modulations (`respiration.NAMES`) take the channels' place, which
+    come at 4 Hz: `sampling_rate = 4` keeps them so. Targets:
 
     - `hr`, `pulse`, `rr_monitor`: mean of the monitor's HR (from the ECG), PULSE (from the PPG) and RESP over the
       seconds in the window, its end excluded. Seconds without a number are passed over, and so are an HR or PULSE
@@ -64,47 +84,30 @@ def read(files: Files, options: ReadOptions) -> Ingest:
     - `rr`: how many of them lie in the window, times 60 / window (6 for 10 s), breaths/min; `rr_hz`: the same in Hz.
       The protocol says nothing of parts that annotator 1 left empty (the first 35 s of person 46): they count as
       no breath.
-
-    Several records are of one patient: where the publisher's `bidmc_NN_Fix.txt` is there, its MIMIC II ID is the
-    subject (42 patients in the 47 records at hand: 06, 07 and 09 are one, 20 to 23 another), else the record's number.
-
-    A breath's place is the published sample number, taken to count from 0 (a difference of 8 ms at most). The
-    protocol is that of CM-SSL: 10 s windows, 2 s step, 125 Hz, no filter; people 80 / 10 / 10, seed 42 (its own
-    draw is not published, so the people in test differ).
-
-    Raises DataError for a person whose files are missing, broken or of unequal duration.
     """
-    options = options.with_defaults(PROTOCOL)
-    windower = Windower(options)
-    tables = [name.removesuffix("_Signals.csv") for name in files.names if _CSV_NAME.fullmatch(name)]
-    records = tables or [name.removesuffix(".hea") for name in files.names if _WFDB_NAME.fullmatch(name)]
-    if not records:
-        raise DataError(f"{files.source}: neither bidmc_NN_Signals.csv nor bidmcNN.hea inside: not BIDMC")
-    patients = _patients(files)
+    windower = Windower(options.with_defaults(PROTOCOL))
     channels, unit = tuple(_SIGNALS), "arbitrary (ppg, resp), mV (ecg)"
-    derived = options.derive == "breathing"
+    derived = windower.options.derive == "breathing"
     if derived:
         from ssl_bio.data import respiration  # imported when needed: it takes its time
 
         channels, unit = respiration.NAMES, respiration.UNIT
 
-    def read_windows(name: str) -> RecordWindows:
-        stay = _stay_of_tables(files, name) if tables else _stay_of_wfdb(files, name)
-        stay = _with_modulations(stay) if derived else stay
-        windows = windower.windows(stay.signals, stay.sampling_rate, pad=False)
-        subject = patients.get(name[-2:], name[-2:])
-        return RecordWindows(windows.signals, [subject] * len(windows.starts), _values(windows, stay), windows.dropped)
+    def label(recording: Recording) -> LabelledWindows:
+        signals, rate = recording.signals, recording.facts["sampling_rate"]
+        if derived:
+            ppg = signals[list(_SIGNALS).index("ppg")]
+            signals, rate = respiration.respiratory_modulations(ppg, rate), respiration.RATE
+        windows = windower.windows(signals, rate, pad=False)
+        return LabelledWindows(record=windows, targets=_values(windows, recording))
 
-    return Ingest(
-        title=TITLE,
-        source=files.source.name,
-        sampling_rate=options.sampling_rate,
+    return Windowing(
+        options=windower.options,
         channels=channels,
         unit=windower.unit(unit),
         targets=_targets(windower),
-        records=records,
-        read=read_windows,
-        split=lambda subjects, _: {"subject": draw_subjects(subjects)},
+        window=label,
+        split=lambda table: {"subject": draw_subjects(table.subjects)},
         schemes=SCHEMES,
     )
 
@@ -114,6 +117,7 @@ DATASET = Dataset(
     homepage="https://physionet.org/content/bidmc/1.0.0/",
     url="https://physionet.org/static/published-projects/bidmc/bidmc-ppg-and-respiration-dataset-1.0.0.zip",
     read=read,
+    windowing=windowing,
 )
 
 
@@ -128,12 +132,13 @@ def _patients(files: Files) -> dict[str, str]:
     return found
 
 
-def _values(windows: WindowedRecord, stay: _Stay) -> dict[str, NDArray[Any]]:
+def _values(windows: WindowedRecord, recording: Recording) -> dict[str, NDArray[Any] | Track]:
     """Return the targets of all windows."""
-    per_second = windows.count_events(stay.breaths) / windows.window
-    means = {name: windows.mean_values(stay.seconds, values=values) for name, values in stay.numerics.items()}
+    breaths, seconds = recording.arrays["breaths"], recording.arrays["seconds"]
+    per_second = windows.count_events(breaths) / windows.window
+    means = {name: windows.mean_values(seconds, values=recording.arrays[name]) for name in _NUMERICS}
     rates = {**means, "rr": (60 * per_second).astype(np.float32), "rr_hz": per_second.astype(np.float32)}
-    return {**{name: rates[name] for name in _RATES}, "breaths": windows.mark_events(stay.breaths)}
+    return {**{name: rates[name] for name in _RATES}, "breaths": windows.mark_events(breaths)}
 
 
 def _targets(windower: Windower) -> dict[str, TargetInfo]:
@@ -146,14 +151,15 @@ def _targets(windower: Windower) -> dict[str, TargetInfo]:
     return {**rates, "breaths": TargetInfo(kind="events", classes=("breath",))}
 
 
-def _stay_of_tables(files: Files, name: str) -> _Stay:
+def _of_tables(files: Files, name: str, *, subject: str) -> Recording:
     parts = [f"{name}_{part}.csv" for part in ("Signals", "Numerics", "Breaths")]
     with files.borrowed(*parts) as (signal_path, numeric_path, breath_path):
         signals = _columns(signal_path, _SIGNALS.values())
         numerics = _columns(numeric_path, ["Time [s]", *_NUMERICS.values()])
         breaths = _columns(breath_path, [_ANNOTATOR])[0]
-    return _stay(
-        name,
+    return _recording(
+        name.rpartition("/")[2],
+        subject=subject,
         signals=signals,
         sampling_rate=_CSV_RATE,
         seconds=numerics[0],
@@ -162,7 +168,7 @@ def _stay_of_tables(files: Files, name: str) -> _Stay:
     )
 
 
-def _stay_of_wfdb(files: Files, name: str) -> _Stay:
+def _of_wfdb(files: Files, name: str, *, subject: str) -> Recording:
     parts = [f"{name}.hea", f"{name}.dat", f"{name}n.hea", f"{name}n.dat", f"{name}.breath"]
     with files.borrowed(*parts) as (header, *_):
         path = header.with_suffix("")
@@ -170,8 +176,9 @@ def _stay_of_wfdb(files: Files, name: str) -> _Stay:
         annotations = read_annotations(path, "breath")
     first = np.array([text.strip("\0 ") == "ann1" for text in annotations.notes], bool)
     numerics = monitor.select(tuple(_NUMERICS.values()))
-    return _stay(
+    return _recording(
         path.name,
+        subject=subject,
         signals=record.select(tuple(_SIGNALS.values())),
         sampling_rate=record.sampling_rate,
         seconds=np.arange(numerics.shape[1]) / monitor.sampling_rate,
@@ -180,31 +187,34 @@ def _stay_of_wfdb(files: Files, name: str) -> _Stay:
     )
 
 
-def _stay(
+def _recording(
     name: str,
     *,
+    subject: str,
     signals: NDArray[Any],
     sampling_rate: float,
     seconds: NDArray[np.float64],
     numerics: NDArray[Any],
     samples: NDArray[Any],
-) -> _Stay:
+) -> Recording:
+    """Return a recording. Its arrays: "signals", "seconds" `(n,)` when the monitor gave its numbers, those numbers
+    `(n,)` each, and "breaths", in s.
+
+    Raises DataError when its parts differ in duration.
+    """
     duration = (signals.shape[1] - 1) / sampling_rate
     if not len(seconds) or abs(duration - seconds[-1]) > _LARGEST_DIFFERENCE:
         last = f"{seconds[-1]:g}" if len(seconds) else "no"
-        raise DataError(f"{Path(name).name}: {duration:g} s of signals but {last} s of numerics: truncated?")
+        raise DataError(f"{name}: {duration:g} s of signals but {last} s of numerics: truncated?")
     values = dict(zip(_NUMERICS, numerics, strict=True))
     for rate in ("hr", "pulse"):
         values[rate] = np.where(values[rate] > 0, values[rate], np.nan)
-    return _Stay(signals, sampling_rate, seconds, values, samples / sampling_rate)
-
-
-def _with_modulations(stay: _Stay) -> _Stay:
-    from ssl_bio.data import respiration
-
-    ppg = stay.signals[list(_SIGNALS).index("ppg")]
-    modulations = respiration.respiratory_modulations(ppg, stay.sampling_rate)
-    return stay._replace(signals=modulations, sampling_rate=respiration.RATE)
+    return Recording(
+        name=name,
+        subject=subject,
+        arrays={"signals": signals, "seconds": seconds, **values, "breaths": samples / sampling_rate},
+        facts={"sampling_rate": sampling_rate},
+    )
 
 
 def _columns(path: Path, names: Iterable[str]) -> NDArray[np.float64]:

@@ -2,25 +2,28 @@
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssl_bio.data.filters import resample
 from ssl_bio.data.formats import pickles
-from ssl_bio.data.ingest.append_log import RecordWindows
 from ssl_bio.data.ingest.archive import Files
 from ssl_bio.data.ingest.ingest import Ingest
+from ssl_bio.data.options import WindowOptions
+from ssl_bio.data.recording import Recording
+from ssl_bio.data.recording_store import RecordingStore
 from ssl_bio.data.registry import Dataset
 from ssl_bio.data.splits import draw_subjects
-from ssl_bio.data.store import ReadOptions, TargetInfo
-from ssl_bio.data.windows import Windower
+from ssl_bio.data.targets import TargetInfo
+from ssl_bio.data.windowing import LabelledWindows, Windowing
+from ssl_bio.data.windows import Track, Windower
 from ssl_bio.errors import DataError
 
 TITLE = "PPG-DaLiA: wrist PPG and acceleration of 15 people in daily life, heart rate from the ECG"
 #: The publisher's own windows, one a label.
-PROTOCOL = ReadOptions(sampling_rate=64.0, window=8.0, stride=2.0, highpass=0.0, standardize="none")
+PROTOCOL = WindowOptions(sampling_rate=64.0, window=8.0, stride=2.0, highpass=0.0, standardize="none")
 SCHEMES = {"subject": "people are drawn 80 / 10 / 10 into training, validation and test, seed 42"}
 CHANNELS = ("ppg", "acc_x", "acc_y", "acc_z")
 ACTIVITIES = (
@@ -44,20 +47,29 @@ _BREATH_GRID = 8192  # points of the padded spectrum: a step of 0.002 Hz
 _CHUNK = 256  # windows whose spectra are computed at a time
 
 
-class _Wearer(NamedTuple):
-    """What was measured of one person."""
-
-    signals: NDArray[Any]  # (4, samples) at 64 Hz: ppg, acceleration
-    respiration: NDArray[Any]  # (samples,) at 700 Hz
-    labels: NDArray[Any]  # (n,) beats/min, every 2 s
-    activity: NDArray[np.int64]  # (samples,) codes at 4 Hz
-
-
-def read(files: Files, options: ReadOptions) -> Ingest:
+def read(files: Files) -> Ingest:
     """Read `S*/S*.pkl`, pickles of numpy arrays, without running anything in them.
 
-    Channels: ppg (the wrist's BVP, 64 Hz), then acc_x, acc_y, acc_z of the same wrist (32 Hz, resampled to 64),
-    in the units of the device. Targets:
+    Of each person: ppg (the wrist's BVP, 64 Hz) and acceleration of the same wrist (32 Hz), in the units of the device;
+    the publisher's heart rates, the activities, and the chest respiration, which is filtered and stored at 17.5 Hz: at
+    its 700 Hz it would be eight times all the rest.
+
+    Raises DataError for a pickle that is broken, lacks a signal or asks for more than data.
+    """
+    found = {int(match[1]): name for name in files.names if (match := _FILE_NAME.fullmatch(name))}
+    if not found:
+        raise DataError(f"{files.source}: no S1/S1.pkl inside: not PPG-DaLiA")
+
+    def read_one(name: str) -> list[Recording]:
+        with files.borrowed(name) as (path,):
+            return [_wearer(path)]
+
+    records = [found[number] for number in sorted(found)]
+    return Ingest(title=TITLE, source=files.source.name, records=records, read=read_one)
+
+
+def windowing(store: RecordingStore, options: WindowOptions) -> Windowing:
+    """Return windows with the channels ppg, acc_x, acc_y, acc_z, the latter resampled to the former's 64 Hz. Targets:
 
     - `hr`: the publisher's heart rate from the ECG, beats/min. Its windows last 8 s and start every 2 s, as ours do
       unless told otherwise. Another window has the mean of the labels whose windows lie wholly inside it, or, where
@@ -69,33 +81,27 @@ def read(files: Files, options: ReadOptions) -> Ingest:
     - `activity`: the most frequent code in the window.
 
     People are split 80 / 10 / 10, seed 42; the publisher's own protocol leaves one person out at a time.
-
-    Raises DataError for a pickle that is broken, lacks a signal or asks for more than data.
     """
-    options = options.with_defaults(PROTOCOL)
-    windower = Windower(options)
-    found = {int(match[1]): name for name in files.names if (match := _FILE_NAME.fullmatch(name))}
-    if not found:
-        raise DataError(f"{files.source}: no S1/S1.pkl inside: not PPG-DaLiA")
+    windower = Windower(options.with_defaults(PROTOCOL))
 
-    def read_windows(name: str) -> RecordWindows:
-        with files.borrowed(name) as (path,):
-            wearer = _wearer(path)
-        windows = windower.windows(wearer.signals, _PPG_RATE, pad=False)
+    def label(recording: Recording) -> LabelledWindows:
+        arrays = recording.arrays
+        acceleration: NDArray[Any] = resample(arrays["acceleration"], _ACC_RATE, _PPG_RATE)
+        n = min(arrays["ppg"].shape[1], acceleration.shape[1])
+        signals = np.concatenate([arrays["ppg"][:, :n], acceleration[:, :n]])
+        windows = windower.windows(signals, _PPG_RATE, pad=False)
         begin, end = windows.bounds()
-        breaths = _breathing(wearer.respiration, begin=begin, end=end)
-        targets: dict[str, NDArray[Any]] = {
-            "hr": _heart_rates(wearer.labels, begin=begin, end=end).astype(np.float32),
+        breaths = _breathing(arrays["breath"], begin=begin, end=end)
+        targets: dict[str, NDArray[Any] | Track] = {
+            "hr": _heart_rates(arrays["heart_rates"], begin=begin, end=end).astype(np.float32),
             "rr_hz": breaths.astype(np.float32),
             "rr": (60 * breaths).astype(np.float32),
-            "activity": _most_frequent(wearer.activity, begin=begin, end=end),
+            "activity": _most_frequent(arrays["activity"], begin=begin, end=end),
         }
-        return RecordWindows(windows.signals, [path.stem] * len(windows.starts), targets, windows.dropped)
+        return LabelledWindows(record=windows, targets=targets)
 
-    return Ingest(
-        title=TITLE,
-        source=files.source.name,
-        sampling_rate=options.sampling_rate,
+    return Windowing(
+        options=windower.options,
         channels=CHANNELS,
         unit=windower.unit("as the wrist device gives them"),
         targets={
@@ -104,9 +110,8 @@ def read(files: Files, options: ReadOptions) -> Ingest:
             "rr": TargetInfo(kind="value", unit="breaths/min"),
             "activity": TargetInfo(kind="class", classes=ACTIVITIES),
         },
-        records=[found[number] for number in sorted(found)],
-        read=read_windows,
-        split=lambda subjects, _: {"subject": draw_subjects(subjects)},
+        window=label,
+        split=lambda table: {"subject": draw_subjects(table.subjects)},
         schemes=SCHEMES,
     )
 
@@ -116,25 +121,36 @@ DATASET = Dataset(
     homepage="https://archive.ics.uci.edu/dataset/495",
     url="https://archive.ics.uci.edu/static/public/495/ppg+dalia.zip",
     read=read,
+    windowing=windowing,
 )
 
 
-def _wearer(path: Path) -> _Wearer:
+def _wearer(path: Path) -> Recording:
     data = pickles.load(path)
     ppg = _entry(path, data, 1, "signal", "wrist", "BVP")
-    slow: NDArray[Any] = _entry(path, data, 3, "signal", "wrist", "ACC")
-    acceleration = resample(slow, _ACC_RATE, _PPG_RATE)
-    n = min(ppg.shape[1], acceleration.shape[1])
+    acceleration = _entry(path, data, 3, "signal", "wrist", "ACC")
     activity = _entry(path, data, 1, "activity")[0]
     unknown = activity[~np.isin(activity, range(len(ACTIVITIES)))]
     if len(unknown):
         raise DataError(f"{path.name}: activity {unknown[0]:g} is not 0 to {len(ACTIVITIES) - 1}")
-    return _Wearer(
-        np.concatenate([ppg[:, :n], acceleration[:, :n]]),
-        _entry(path, data, 1, "signal", "chest", "Resp")[0],
-        _entry(path, data, 1, "label")[0],
-        activity.astype(np.int64),
-    )
+    arrays: dict[str, NDArray[Any]] = {
+        "ppg": ppg,
+        "acceleration": acceleration,
+        "breath": _filtered_breath(_entry(path, data, 1, "signal", "chest", "Resp")[0]),
+        "heart_rates": _entry(path, data, 1, "label")[0],
+        "activity": activity.astype(np.int64),
+    }
+    return Recording(name=path.stem, subject=path.stem, arrays=arrays)
+
+
+def _filtered_breath(respiration: NDArray[Any]) -> NDArray[Any]:
+    """Return the chest respiration at 17.5 Hz; nothing of one shorter than a second."""
+    from scipy.signal import butter, sosfiltfilt  # imported when needed: it takes its time
+
+    if len(respiration) < _CHEST_RATE:
+        return np.empty(0)
+    sections = butter(2, _BREATH_FILTER, "bandpass", fs=_CHEST_RATE, output="sos")
+    return np.asarray(sosfiltfilt(sections, respiration)[::_BREATH_STEP])
 
 
 def _entry(path: Path, data: Any, n_columns: int, *keys: str) -> NDArray[np.float64]:
@@ -161,18 +177,14 @@ def _heart_rates(labels: NDArray[Any], *, begin: NDArray[np.float64], end: NDArr
     return found
 
 
-def _breathing(
-    respiration: NDArray[Any], *, begin: NDArray[np.float64], end: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _breathing(breath: NDArray[Any], *, begin: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the frequency in Hz of the breath in each window."""
-    from scipy.signal import butter, sosfiltfilt, welch  # imported when needed: it takes its time
+    from scipy.signal import welch  # imported when needed: it takes its time
 
     rate = _CHEST_RATE / _BREATH_STEP
     found = np.full(len(begin), np.nan)
-    if not len(begin) or len(respiration) < _CHEST_RATE:
+    if not len(begin) or not len(breath):
         return found
-    sections = butter(2, _BREATH_FILTER, "bandpass", fs=_CHEST_RATE, output="sos")
-    breath = sosfiltfilt(sections, respiration)[::_BREATH_STEP]
     starts, length = np.round(begin * rate).astype(int), round((end[0] - begin[0]) * rate)
     whole = np.flatnonzero(starts + length <= len(breath))
     for rows in np.split(whole, range(_CHUNK, len(whole), _CHUNK)):

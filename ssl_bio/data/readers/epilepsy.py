@@ -4,12 +4,16 @@ import re
 
 import numpy as np
 
-from ssl_bio.data.ingest.append_log import RecordWindows
+from ssl_bio.data.dataset import Subjects
 from ssl_bio.data.ingest.archive import Files
 from ssl_bio.data.ingest.ingest import Ingest
+from ssl_bio.data.options import WindowOptions
+from ssl_bio.data.recording import Recording
+from ssl_bio.data.recording_store import RecordingStore
 from ssl_bio.data.registry import Dataset
 from ssl_bio.data.splits import Split, assign_groups
-from ssl_bio.data.store import ReadOptions, Subjects, TargetInfo
+from ssl_bio.data.targets import TargetInfo
+from ssl_bio.data.windowing import LabelledWindows, Windowing
 from ssl_bio.data.windows import Windower
 from ssl_bio.errors import DataError
 
@@ -17,7 +21,7 @@ TITLE = "Epilepsy: EEG of Bonn, 500 recordings of 23.6 s in five folders, seizur
 RATE = 173.61  # Hz
 FOLDERS = ("Z", "O", "N", "F", "S")
 #: 23 windows of 178 samples a recording.
-PROTOCOL = ReadOptions(sampling_rate=RATE, window=178 / RATE, stride=178 / RATE, highpass=0.0, standardize="none")
+PROTOCOL = WindowOptions(sampling_rate=RATE, window=178 / RATE, stride=178 / RATE, highpass=0.0, standardize="none")
 SCHEMES = {
     "subject": "of each folder's recordings the first 70 train, 71-80 validate, the last 20 test; "
     "who they are of is not published"
@@ -25,25 +29,18 @@ SCHEMES = {
 _FILE_NAME = re.compile(r"(?:.*/)?([ZONFS]\d{3})\.txt", re.IGNORECASE)
 
 
-def read(files: Files, options: ReadOptions) -> Ingest:
+def read(files: Files) -> Ingest:
     """Read folders Z, O (healthy), N, F (between seizures) and S (seizure) of 100 text files each.
 
-    A file has 4,097 samples at 173.61 Hz, a whole number of microvolts a line. Windows of 178 samples, 23 a recording,
-    are the 11,500 of the "Epileptic Seizure Recognition" set (the last three samples of a recording are in none).
-    Targets: `seizure`, folder S against the rest; `folder`. That set came shuffled, and the usual protocol splits it at
-    random, so that neighbours of a test window train; here whole recordings are split: of each folder 1 to 70 train,
-    71 to 80 validate, 81 to 100 test. A recording, such as S081, is a subject; each folder's are of five people, whom
-    nobody names.
+    A file has 4,097 samples at 173.61 Hz, a whole number of microvolts a line.
 
     Raises DataError for a file that holds anything else than numbers.
     """
-    options = options.with_defaults(PROTOCOL)
-    windower = Windower(options)
     recordings = {match[1].upper(): name for name in files.names if (match := _FILE_NAME.fullmatch(name))}
     if not recordings:
         raise DataError(f"{files.source}: no Z001.txt inside: not the EEG of Bonn")
 
-    def read_windows(recording: str) -> RecordWindows:
+    def read_one(recording: str) -> list[Recording]:
         with files.borrowed(recordings[recording]) as (path,):
             try:
                 signal = np.array(path.read_text(encoding="utf-8").split(), np.float64)
@@ -51,27 +48,39 @@ def read(files: Files, options: ReadOptions) -> Ingest:
                 raise DataError(f"{path.name}: not a column of numbers ({error})") from error
         if not len(signal):
             raise DataError(f"{path.name}: empty")
-        windows = windower.windows(signal[None].astype(np.float32), RATE, pad=False)
-        n = len(windows.starts)
-        targets = {
-            "seizure": np.full(n, int(recording[0] == "S")),
-            "folder": np.full(n, FOLDERS.index(recording[0])),
-        }
-        return RecordWindows(windows.signals, [recording] * n, targets, windows.dropped)
+        return [Recording(name=recording, subject=recording, arrays={"signals": signal[None].astype(np.float32)})]
 
-    return Ingest(
-        title=TITLE,
-        source=files.source.name,
-        sampling_rate=options.sampling_rate,
+    records = sorted(recordings, key=lambda name: (FOLDERS.index(name[0]), name))
+    return Ingest(title=TITLE, source=files.source.name, records=records, read=read_one)
+
+
+def windowing(store: RecordingStore, options: WindowOptions) -> Windowing:
+    """Return windows of 178 samples, 23 a recording.
+
+    They are the 11,500 of the "Epileptic Seizure Recognition" set (the last three samples of a recording are in none).
+    Targets: `seizure`, folder S against the rest; `folder`. That set came shuffled, and the usual protocol splits it at
+    random, so that neighbours of a test window train; here whole recordings are split: of each folder 1 to 70 train,
+    71 to 80 validate, 81 to 100 test. A recording, such as S081, is a subject; each folder's are of five people, whom
+    nobody names.
+    """
+    windower = Windower(options.with_defaults(PROTOCOL))
+
+    def label(recording: Recording) -> LabelledWindows:
+        windows = windower.windows(recording.signals, RATE, pad=False)
+        n, folder = len(windows.starts), recording.name[0]
+        targets = {"seizure": np.full(n, int(folder == "S")), "folder": np.full(n, FOLDERS.index(folder))}
+        return LabelledWindows(record=windows, targets=targets)
+
+    return Windowing(
+        options=windower.options,
         channels=("eeg",),
         unit=windower.unit("microvolt"),
         targets={
             "seizure": TargetInfo(kind="class", classes=("rest", "seizure")),
             "folder": TargetInfo(kind="class", classes=FOLDERS),
         },
-        records=sorted(recordings, key=lambda name: (FOLDERS.index(name[0]), name)),
-        read=read_windows,
-        split=lambda subjects, _: {"subject": _split(subjects)},
+        window=label,
+        split=lambda table: {"subject": _split(table.subjects)},
         schemes=SCHEMES,
     )
 
@@ -80,6 +89,7 @@ DATASET = Dataset(
     title=TITLE,
     homepage="https://www.ukbonn.de/epileptologie/arbeitsgruppen/ag-lehnertz-neurophysik/downloads/",
     read=read,
+    windowing=windowing,
 )
 
 

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from ssl_bio.console import progress
 from ssl_bio.data.ingest.archive import Files
-from ssl_bio.data.ingest.ingest import Ingest, ReadyWindows
+from ssl_bio.data.ingest.ingest import Ingest
+from ssl_bio.data.recording import Signals
 from ssl_bio.data.registry import Dataset
 from ssl_bio.data.splits import DEFAULT_SEED, Split, draw_groups, draw_rows
-from ssl_bio.data.store import ReadOptions, Signals, TargetInfo
+from ssl_bio.data.targets import TargetInfo
+from ssl_bio.data.windowing import ReadyWindows
 from ssl_bio.errors import DataError
 
 TITLE = "Human activity, 30 people, waist phone"
@@ -31,12 +33,11 @@ SCHEMES = {
 _FILES = ("Inertial Signals/", "y_t", "subject_t", "activity_labels.txt")
 
 
-def read(files: Files, options: ReadOptions) -> Ingest:
+def read(files: Files) -> Ingest:
     """Read the publisher's files, whose windows come ready-made.
 
     Raises DataError that names file and line when a file is missing, truncated or holds text for numbers.
     """
-    options.require_unset()
     folder = _find_folder(files.fetch_all(*_FILES), source=files.source)
     classes = _read_labels(folder / "activity_labels.txt")
     parts = [_read_part(folder, part, n_classes=len(classes)) for part in ("train", "test")]

@@ -6,19 +6,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_bio.data.dataset import Subjects
 from ssl_bio.data.formats.wfdb_records import Annotations, read_annotations, read_record, record_names, stem
-from ssl_bio.data.ingest.append_log import RecordWindows
 from ssl_bio.data.ingest.archive import Files
 from ssl_bio.data.ingest.ingest import Ingest
+from ssl_bio.data.options import WindowOptions
+from ssl_bio.data.recording import Recording
+from ssl_bio.data.recording_store import RecordingStore
 from ssl_bio.data.registry import Dataset
 from ssl_bio.data.splits import Splits, assign_groups
-from ssl_bio.data.store import ReadOptions, Subjects, TargetInfo
-from ssl_bio.data.windows import Windower
+from ssl_bio.data.targets import TargetInfo
+from ssl_bio.data.windowing import LabelledWindows, Windowing
+from ssl_bio.data.windows import Track, Windower
 from ssl_bio.errors import DataError
 
 TITLE = "MIT-BIH arrhythmia: two-lead ECG, half-hour records, every beat annotated"
 #: The set-up of the VQ-VAE reference: 1,024 samples at 125 Hz, 64 codes of 16 samples.
-PROTOCOL = ReadOptions(sampling_rate=125.0, window=8.192, stride=8.192, highpass=0.5, standardize="record")
+PROTOCOL = WindowOptions(sampling_rate=125.0, window=8.192, stride=8.192, highpass=0.5, standardize="record")
 SCHEMES = {
     "subject": "records 100-115 train, 116-119 and 121-124 validate, 200-234 test",
     "interpatient": "DS2 of de Chazal et al. 2004 without 202 (a person of DS1) tests, of DS1 114-119 validate",
@@ -39,45 +43,61 @@ _DS1_VALIDATION = (114, 115, 116, 118, 119)
 _PERSON = {"202": "201"}
 
 
-def read(files: Files, options: ReadOptions) -> Ingest:
-    """Read WFDB records.
+def read(files: Files) -> Ingest:
+    """Read WFDB records and their beats.
 
-    Channels are the first and the second lead as recorded (MLII and V1 in most records, V5 and MLII in 114). Targets:
-    `ectopy`, the gravest beat of a window (ventricular: V, E or fusion; supraventricular: A, a, J, S); `heart_rate`,
-    beats/min from the annotations (NaN with fewer than two beats); `beats`, at every sample the AAMI class of the beat
-    annotated there, 0 where none is.
+    Channels are the first and the second lead as recorded (MLII and V1 in most records, V5 and MLII in 114).
 
     Raises DataError that names a record that is missing a file, truncated or of another layout.
     """
-    options = options.with_defaults(PROTOCOL)
-    windower = Windower(options)
     # The publisher's folder also holds a superseded annotation (102-0) and extracts of records (x_mitdb).
     names = [name for name in record_names(files, header=".hea", partner=".dat") if _RECORD_NAME.fullmatch(stem(name))]
     if not names:
         raise DataError(f"{files.source}: no record 100 to 234 inside: not this database")
 
-    def read_windows(name: str) -> RecordWindows:
+    def read_one(name: str) -> list[Recording]:
         with files.borrowed(f"{name}.hea", f"{name}.dat", f"{name}.atr") as (header, *_):
             path = header.with_suffix("")
             record, annotations = read_record(path), read_annotations(path, "atr")
         if len(record.signals) != 2:
             raise DataError(f"{record.name}.hea: {len(record.signals)} leads instead of 2")
-        windows = windower.windows(record.signals, record.sampling_rate)
         samples, codes = _beats(annotations)
-        beats = windows.label_events(samples / record.sampling_rate, codes)
-        rates = [_heart_rate(window, options.sampling_rate) for window in beats]
-        targets: dict[str, NDArray[Any]] = {
-            "ectopy": np.array([_gravest(window) for window in beats], np.int64),
-            "heart_rate": np.array(rates, np.float32),
+        return [
+            Recording(
+                name=record.name,
+                subject=_PERSON.get(record.name, record.name),
+                arrays={"signals": record.signals, "beats": samples, "classes": codes},
+                facts={"sampling_rate": record.sampling_rate},
+            )
+        ]
+
+    return Ingest(title=TITLE, source=files.source.name, records=names, read=read_one)
+
+
+def windowing(store: RecordingStore, options: WindowOptions) -> Windowing:
+    """Return windows with three targets.
+
+    `ectopy`: the gravest beat of a window (ventricular: V, E or fusion; supraventricular: A, a, J, S); `heart_rate`,
+    beats/min from the annotations (NaN with fewer than two beats); `beats`, at every sample the AAMI class of the beat
+    annotated there, 0 where none is.
+    """
+    windower = Windower(options.with_defaults(PROTOCOL))
+    rate = windower.options.sampling_rate
+
+    def label(recording: Recording) -> LabelledWindows:
+        recorded = recording.facts["sampling_rate"]
+        record = windower.windows(recording.signals, recorded)
+        beats = record.label_events(recording.arrays["beats"] / recorded, recording.arrays["classes"])
+        shown = beats.windows(record.starts)
+        targets: dict[str, NDArray[Any] | Track] = {
+            "ectopy": np.array([_gravest(window) for window in shown], np.int64),
+            "heart_rate": np.array([_heart_rate(window, rate) for window in shown], np.float32),
             "beats": beats,
         }
-        subject = _PERSON.get(record.name, record.name)
-        return RecordWindows(windows.signals, [subject] * len(beats), targets, windows.dropped)
+        return LabelledWindows(record=record, targets=targets)
 
-    return Ingest(
-        title=TITLE,
-        source=files.source.name,
-        sampling_rate=options.sampling_rate,
+    return Windowing(
+        options=windower.options,
         channels=("lead_1", "lead_2"),
         unit=windower.unit("mV"),
         targets={
@@ -85,9 +105,8 @@ def read(files: Files, options: ReadOptions) -> Ingest:
             "heart_rate": TargetInfo(kind="value", unit="beats/min"),
             "beats": TargetInfo(kind="events", classes=AAMI),
         },
-        records=names,
-        read=read_windows,
-        split=lambda subjects, _: _splits(subjects),
+        window=label,
+        split=lambda table: _splits(table.subjects),
         schemes=SCHEMES,
     )
 
@@ -97,6 +116,7 @@ DATASET = Dataset(
     homepage="https://physionet.org/content/mitdb/1.0.0/",
     url="https://physionet.org/static/published-projects/mitdb/mit-bih-arrhythmia-database-1.0.0.zip",
     read=read,
+    windowing=windowing,
 )
 
 

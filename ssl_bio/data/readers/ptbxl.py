@@ -1,31 +1,32 @@
 """PTB-XL (Wagner et al. 2020): 12-lead ECGs of 10 s with diagnostic superclasses.
 
-A record is one window unless `ReadOptions` say otherwise, and may carry several labels.
+A record is one window unless `WindowOptions` say otherwise, and may carry several labels.
 """
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-from ssl_bio.data.formats.wfdb_records import read_record
-from ssl_bio.data.ingest.append_log import RecordWindows
+from ssl_bio.data.formats.wfdb_records import read_record, stem
 from ssl_bio.data.ingest.archive import Files
 from ssl_bio.data.ingest.ingest import Ingest
-from ssl_bio.data.readers.twelve_leads import LEADS, labelled_windows, many_hot, read_table, unlabelled
+from ssl_bio.data.options import WindowOptions
+from ssl_bio.data.readers.twelve_leads import LEADS, labelled_windows, many_hot, read_table, twelve_leads
+from ssl_bio.data.recording import Recording
+from ssl_bio.data.recording_store import RecordingStore
 from ssl_bio.data.registry import Dataset
-from ssl_bio.data.splits import Split, assign_groups
-from ssl_bio.data.store import ReadOptions, Subjects, TargetInfo
+from ssl_bio.data.splits import assign_groups
+from ssl_bio.data.targets import TargetInfo
+from ssl_bio.data.windowing import LabelledWindows, Windowing
 from ssl_bio.data.windows import Windower
 from ssl_bio.errors import DataError
 
 TITLE = "PTB-XL: 12-lead ECGs of 10 s from 18,869 people, five diagnostic superclasses"
-PROTOCOL = ReadOptions(sampling_rate=100.0, window=10.0, stride=0.0, highpass=0.0, standardize="none")
+PROTOCOL = WindowOptions(sampling_rate=100.0, window=10.0, stride=0.0, highpass=0.0, standardize="none")
 SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 SCHEMES = {"subject": "the publisher's folds, by patient: 1 to 8 train, 9 validates, 10 tests"}
 
-_LOW_RATE = 100.0  # Hz, of filename_lr
+_RATES = _LOW_RATE, _HIGH_RATE = 100.0, 500.0  # Hz, of filename_lr and filename_hr
 _COLUMNS = ("ecg_id", "patient_id", "scp_codes", "strat_fold", "filename_lr", "filename_hr")
 _FOLDS = {"train": range(1, 9), "val": (9,), "test": (10,)}
 
@@ -39,46 +40,64 @@ class _Ecg(NamedTuple):
     low: str  # file without suffix, 100 Hz
     high: str  # 500 Hz
 
+    def file(self, rate: float) -> str:
+        """Return the file of the record at a rate in Hz."""
+        return self.high if rate == _HIGH_RATE else self.low
 
-def read(files: Files, options: ReadOptions) -> Ingest:
-    """Read `ptbxl_database.csv`, `scp_statements.csv` and WFDB records of 12 leads, mV.
 
-    Target `superclass`: for each of NORM, MI, STTC, CD and HYP whether one of the record's diagnostic statements, of
-    whatever likelihood, belongs to it, as the publisher's own example reads them. Records without one are left out
-    and counted, as in the benchmark of Strodthoff et al. (2020).
-
-    A record is a window of 10 s at 100 Hz, read from records100; for a higher `data.sampling_rate`, or where
-    records100 is missing, records500 is read instead, and where one is missing the other is resampled. Subjects are
-    patients. Scheme "subject" is the publisher's, which respects patients: folds 1 to 8 train, 9 validates, 10 tests.
+def read(files: Files) -> Ingest:
+    """Read `ptbxl_database.csv`, `scp_statements.csv` and WFDB records of 12 leads, mV, from records100 and records500,
+    of which one may be missing. Subjects are patients.
 
     Raises DataError for a table that is missing or broken, or a record that is.
     """
-    options = options.with_defaults(PROTOCOL)
-    windower = Windower(options)
     ecgs = _database(files)
-    names = [ecg.high if _prefers_high(files, ecgs[0], options.sampling_rate) else ecg.low for ecg in ecgs]
-    by_name = dict(zip(names, ecgs, strict=True))
-    folds = _patient_folds(ecgs)
+    _check_folds(ecgs)
+    by_name = {ecg.low: ecg for ecg in ecgs}
+    rates = [rate for rate in _RATES if files.has(f"{ecgs[0].file(rate)}.hea")] or [_LOW_RATE]
 
-    def read_windows(name: str) -> RecordWindows:
+    def read_one(name: str) -> list[Recording]:
         ecg = by_name[name]
-        if not ecg.superclasses:
-            return unlabelled(windower, target="superclass", n_classes=len(SUPERCLASSES))
-        with files.borrowed(f"{name}.hea", f"{name}.dat") as (header, _):
-            record = read_record(header.with_suffix(""))
-        labels = many_hot(ecg.superclasses, SUPERCLASSES)
-        return labelled_windows(windower, record, subject=ecg.patient, target="superclass", labels=labels)
+        arrays = {}
+        for rate in rates:
+            path = ecg.file(rate)
+            with files.borrowed(f"{path}.hea", f"{path}.dat") as (header, _):
+                record = read_record(header.with_suffix(""))
+            if record.sampling_rate != rate:
+                raise DataError(f"record {record.name}: {record.sampling_rate:g} Hz, not {rate:g}")
+            arrays[f"{rate:g} Hz"] = twelve_leads(record)
+        facts = {"fold": ecg.fold, "superclasses": sorted(ecg.superclasses)}
+        return [Recording(name=stem(name), subject=ecg.patient, arrays=arrays, facts=facts)]
 
-    return Ingest(
-        title=TITLE,
-        source=files.source.name,
-        sampling_rate=options.sampling_rate,
+    facts = {"rates": rates}
+    return Ingest(title=TITLE, source=files.source.name, records=list(by_name), read=read_one, facts=facts)
+
+
+def windowing(store: RecordingStore, options: WindowOptions) -> Windowing:
+    """Return windows with the target `superclass`: for each of NORM, MI, STTC, CD and HYP whether one of the record's
+    diagnostic statements, of whatever likelihood, belongs to it, as the publisher's own example reads them.
+
+    Records without one are left out and counted, as in the benchmark of Strodthoff et al. (2020). A record is a window
+    of 10 s at 100 Hz, from records100; for a higher `data.sampling_rate`, or where records100 is missing, from
+    records500, and where one is missing the other is resampled. Scheme "subject" is the publisher's, which respects
+    patients: folds 1 to 8 train, 9 validates, 10 tests.
+    """
+    windower = Windower(options.with_defaults(PROTOCOL))
+    rates = store.facts["rates"]
+    rate = max(rates) if windower.options.sampling_rate > _LOW_RATE else min(rates)
+
+    def label(recording: Recording) -> LabelledWindows:
+        windows = windower.windows(recording.arrays[f"{rate:g} Hz"], rate)
+        labels = many_hot(recording.facts["superclasses"], SUPERCLASSES)
+        return labelled_windows(windows, target="superclass", labels=labels)
+
+    return Windowing(
+        options=windower.options,
         channels=LEADS,
         unit=windower.unit("mV"),
         targets={"superclass": TargetInfo(kind="labels", classes=SUPERCLASSES)},
-        records=names,
-        read=read_windows,
-        split=lambda subjects, _: {"subject": _split(subjects, folds)},
+        window=label,
+        split=lambda table: {"subject": assign_groups(table.fact("fold"), _FOLDS)},
         schemes=SCHEMES,
     )
 
@@ -89,6 +108,7 @@ DATASET = Dataset(
     url="https://physionet.org/static/published-projects/ptb-xl/"
     "ptb-xl-a-large-publicly-available-electrocardiography-dataset-1.0.3.zip",
     read=read,
+    windowing=windowing,
 )
 
 
@@ -124,20 +144,11 @@ def _superclasses(files: Files) -> dict[str, str]:
     return found
 
 
-def _prefers_high(files: Files, first: _Ecg, sampling_rate: float) -> bool:
-    has_low, has_high = files.has(f"{first.low}.hea"), files.has(f"{first.high}.hea")
-    return has_high and (sampling_rate > _LOW_RATE or not has_low)
-
-
-def _patient_folds(ecgs: Sequence[_Ecg]) -> dict[str, int]:
+def _check_folds(ecgs: Sequence[_Ecg]) -> None:
+    """Raise DataError when a patient is in two of the publisher's folds."""
     folds: dict[str, int] = {}
     for ecg in ecgs:
         if folds.setdefault(ecg.patient, ecg.fold) != ecg.fold:
             raise DataError(
                 f"ptbxl_database.csv: patient {ecg.patient} is in folds {folds[ecg.patient]} and {ecg.fold}"
             )
-    return folds
-
-
-def _split(subjects: Subjects, folds: Mapping[str, int]) -> Split:
-    return assign_groups(np.array([folds[subject] for subject in subjects.tolist()]), _FOLDS)

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bio.data.ingest.ingest import ReadyWindows
 from ssl_bio.data.registry import Dataset
 from ssl_bio.data.splits import draw_groups
-from ssl_bio.data.store import TargetInfo
+from ssl_bio.data.targets import TargetInfo
+from ssl_bio.data.windowing import ReadyWindows
 
 N_SERIES = 24
 LENGTH = 2400

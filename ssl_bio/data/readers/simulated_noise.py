@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bio.data.ingest.ingest import ReadyWindows
 from ssl_bio.data.registry import Dataset
 from ssl_bio.data.splits import split_by_time
-from ssl_bio.data.store import TargetInfo
+from ssl_bio.data.targets import TargetInfo
+from ssl_bio.data.windowing import ReadyWindows
 
 TITLE = "Simulated wander and muscle noise, to be added to clean signals (embedded)"
 TYPES = ("wander", "muscle")

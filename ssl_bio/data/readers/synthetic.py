@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bio.data.ingest.ingest import ReadyWindows
+from ssl_bio.data.recording import Signals
 from ssl_bio.data.registry import Dataset
 from ssl_bio.data.splits import draw_groups
-from ssl_bio.data.store import Signals, TargetInfo
+from ssl_bio.data.targets import TargetInfo
+from ssl_bio.data.windowing import ReadyWindows
 from ssl_bio.errors import DataError
 
 TITLE = "Simulated people: ECG and PPG (embedded)"

@@ -1,38 +1,38 @@
 """What PhysioNet's collections of 12-lead ECGs have in common: leads, tables, and records with several labels."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssl_bio.data.formats.wfdb_records import Record
-from ssl_bio.data.ingest.append_log import RecordWindows
 from ssl_bio.data.ingest.archive import Files
-from ssl_bio.data.windows import Windower
+from ssl_bio.data.windowing import LabelledWindows
+from ssl_bio.data.windows import WindowedRecord
 from ssl_bio.errors import DataError
 
 LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
 UNLABELLED = "records carry no such diagnosis and are left out"
 
 
-def labelled_windows(
-    windower: Windower, record: Record, *, subject: str, target: str, labels: NDArray[np.int8]
-) -> RecordWindows:
-    """Return the windows of a record, all of them with its labels `(n_classes,)`.
+def twelve_leads(record: Record) -> NDArray[Any]:
+    """Return the signals of a record in the order of LEADS, whatever its header's order and spelling (aVR, AVR).
 
-    Leads are in the order of LEADS, whatever the header's order and spelling (aVR, AVR).
+    Raises DataError when a lead is missing.
     """
-    upper = record._replace(leads=tuple(lead.upper() for lead in record.leads))
-    windows = windower.windows(upper.select(LEADS), record.sampling_rate)
-    n = len(windows.starts)
-    return RecordWindows(windows.signals, [subject] * n, {target: np.tile(labels, (n, 1))}, windows.dropped)
+    return record._replace(leads=tuple(lead.upper() for lead in record.leads)).select(LEADS)
 
 
-def unlabelled(windower: Windower, *, target: str, n_classes: int) -> RecordWindows:
-    """Return no window, for a record without a label."""
-    signals = np.zeros((0, len(LEADS), windower.length), np.float32)
-    return RecordWindows(signals, [], {target: np.zeros((0, n_classes), np.int8)}, {UNLABELLED: 1})
+def labelled_windows(windows: WindowedRecord, *, target: str, labels: NDArray[np.int8]) -> LabelledWindows:
+    """Return the windows of a record, all of them with its labels `(n_classes,)`; none of one that has no label."""
+    if not labels.any():
+        none = windows.select(np.zeros(len(windows.starts), bool))
+        targets = {target: np.zeros((0, len(labels)), np.int8)}
+        return LabelledWindows(record=replace(none, dropped={}), targets=targets, dropped={UNLABELLED: 1})
+    return LabelledWindows(record=windows, targets={target: np.tile(labels, (len(windows.starts), 1))})
 
 
 def many_hot(chosen: Collection[object], classes: Sequence[object]) -> NDArray[np.int8]:

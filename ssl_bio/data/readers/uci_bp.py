@@ -10,17 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_bio.data.formats import matlab
-from ssl_bio.data.ingest.append_log import RecordWindows
 from ssl_bio.data.ingest.archive import Files
 from ssl_bio.data.ingest.ingest import Ingest
+from ssl_bio.data.options import WindowOptions
+from ssl_bio.data.recording import Recording
+from ssl_bio.data.recording_store import RecordingStore
 from ssl_bio.data.registry import Dataset
 from ssl_bio.data.splits import split_by_position
-from ssl_bio.data.store import ReadOptions, TargetInfo
+from ssl_bio.data.targets import TargetInfo
+from ssl_bio.data.windowing import LabelledWindows, Windowing
 from ssl_bio.data.windows import Windower
 from ssl_bio.errors import DataError
 
 TITLE = "UCI cuff-less blood pressure: PPG, ECG and arterial pressure from intensive care (MIMIC II)"
-PROTOCOL = ReadOptions(sampling_rate=125.0, window=10.0, stride=10.0, highpass=0.0, standardize="none")
+PROTOCOL = WindowOptions(sampling_rate=125.0, window=10.0, stride=10.0, highpass=0.0, standardize="none")
 SCHEMES = {
     "subject": "cells in their order: the first 80 % train, the next 10 % validate, the last 10 % test; "
     "who they are of is not published"
@@ -52,12 +55,32 @@ class Pressure(NamedTuple):
     flaw: str = ""
 
 
-def read(files: Files, options: ReadOptions) -> Ingest:
+def read(files: Files) -> Ingest:
     """Read `Part_1.mat` to `Part_4.mat`, MATLAB 7.3 files.
 
     A part is a cell array of 3,000 matrices `(3, samples)` at 125 Hz: PPG, arterial pressure (ABP) in mmHg, ECG
-    lead II. A cell, named "Part_1/17" as MATLAB counts, is a record. Channels: ppg, ecg; ABP is the label and no
-    channel. The conversion behind the published figures of CM-SSL is lost, so this one is our own:
+    lead II. A cell, named "Part_1/17" as MATLAB counts, is a record; a subject here is a cell, too.
+
+    Of an archive one part at a time is unpacked. Raises DataError for a file that is no whole MATLAB 7.3 file.
+    """
+    parts = {match[1]: name for name in files.names if (match := _PART_NAME.fullmatch(name))}
+    if not parts:
+        raise DataError(f"{files.source}: no Part_1.mat inside: not the UCI set of blood pressure")
+    cells = _Cells(files, parts)
+
+    def read_one(name: str) -> list[Recording]:
+        ppg, arterial, ecg = cells.read(name)
+        arrays = {"signals": np.stack([ppg, ecg]), "arterial": arterial}
+        return [Recording(name=name, subject=name, arrays=arrays)]
+
+    facts = {"cells": cells.names}
+    return Ingest(title=TITLE, source=files.source.name, records=cells.names, read=read_one, facts=facts)
+
+
+def windowing(store: RecordingStore, options: WindowOptions) -> Windowing:
+    """Return windows with the channels ppg and ecg; ABP is the label and no channel.
+
+    The conversion behind the published figures of CM-SSL is lost, so this one is our own:
 
     - Windows of 10 s without overlap; a cell shorter than a window gives none.
     - Beats are peaks of the window's ABP at least 0.3 s apart, with a prominence of 10 mmHg and of half of the distance
@@ -71,20 +94,13 @@ def read(files: Files, options: ReadOptions) -> Ingest:
 
     The cells carry no patient; cells that follow one another are often of one. So the cells are split in their order
     (80 / 10 / 10) instead of by a draw: at most a person at each of the two borders is on both sides, if the order is
-    the patients' at all. A subject here is a cell.
-
-    Of an archive one part at a time is unpacked. Raises DataError for a file that is no whole MATLAB 7.3 file.
+    the patients' at all.
     """
-    options = options.with_defaults(PROTOCOL)
-    windower = Windower(options)
-    parts = {match[1]: name for name in files.names if (match := _PART_NAME.fullmatch(name))}
-    if not parts:
-        raise DataError(f"{files.source}: no Part_1.mat inside: not the UCI set of blood pressure")
-    cells = _Cells(files, parts)
+    windower = Windower(options.with_defaults(PROTOCOL))
 
-    def read_windows(name: str) -> RecordWindows:
-        ppg, arterial, ecg = cells.read(name)
-        windows = windower.windows(np.stack([ppg, ecg]), _RATE, pad=False)
+    def label(recording: Recording) -> LabelledWindows:
+        ppg, arterial = recording.signals[0], recording.arrays["arterial"]
+        windows = windower.windows(recording.signals, _RATE, pad=False)
         edges = [np.round(edge * _RATE).astype(int) for edge in windows.bounds()]
         found = [pressure_of(ppg=ppg[a:b], arterial=arterial[a:b]) for a, b in zip(*edges, strict=True)]
         kept = np.array([not pressure.flaw for pressure in found], bool)
@@ -93,19 +109,16 @@ def read(files: Files, options: ReadOptions) -> Ingest:
             "sbp": np.array([pressure.systolic for pressure in found], np.float32)[kept],
             "dbp": np.array([pressure.diastolic for pressure in found], np.float32)[kept],
         }
-        dropped = {**windows.dropped, **{flaw: flaws.count(flaw) for flaw in dict.fromkeys(flaws)}}
-        return RecordWindows(windows.signals[kept], [name] * int(kept.sum()), targets, dropped)
+        dropped = {flaw: flaws.count(flaw) for flaw in dict.fromkeys(flaws)}
+        return LabelledWindows(record=windows.select(kept), targets=targets, dropped=dropped)
 
-    return Ingest(
-        title=TITLE,
-        source=files.source.name,
-        sampling_rate=options.sampling_rate,
+    return Windowing(
+        options=windower.options,
         channels=("ppg", "ecg"),
         unit=windower.unit("arbitrary"),
         targets={name: TargetInfo(kind="value", unit="mmHg") for name in ("sbp", "dbp")},
-        records=cells.names,
-        read=read_windows,
-        split=lambda subjects, _: {"subject": split_by_position(subjects, cells.names)},
+        window=label,
+        split=lambda table: {"subject": split_by_position(table.subjects, store.facts["cells"])},
         schemes=SCHEMES,
     )
 
@@ -115,6 +128,7 @@ DATASET = Dataset(
     homepage="https://archive.ics.uci.edu/dataset/340",
     url="https://archive.ics.uci.edu/static/public/340/cuff+less+blood+pressure+estimation.zip",
     read=read,
+    windowing=windowing,
 )
 
 

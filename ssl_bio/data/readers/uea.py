@@ -2,18 +2,23 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bio.data.ingest.append_log import RecordWindows
+from ssl_bio.data.dataset import Subjects
 from ssl_bio.data.ingest.archive import Files
 from ssl_bio.data.ingest.ingest import Ingest
+from ssl_bio.data.options import WindowOptions
+from ssl_bio.data.recording import Recording
+from ssl_bio.data.recording_store import RecordingStore
 from ssl_bio.data.registry import Dataset, Reader
 from ssl_bio.data.splits import DEFAULT_SEED, Split, draw_by_class
-from ssl_bio.data.store import ReadOptions, Signals, Subjects, TargetInfo, Targets
+from ssl_bio.data.targets import TargetInfo
+from ssl_bio.data.windowing import Windowing, ready_facts, ready_windowing
 from ssl_bio.errors import DataError
 
 #: The archive gives its series no sampling rate, so that a "second" is a sample.
@@ -42,23 +47,20 @@ class _Part(NamedTuple):
     length: int  # of the longest series, in samples
 
 
-def reader(problem: str, *, title: str) -> Reader:
+def _reader(problem: str, *, title: str) -> Reader:
     """Return the reader of a problem by the archive's name for it and our title.
 
     It reads `<problem>_TRAIN` and `_TEST`, `.ts` files or, where those are missing, multivariate `.arff` files. Target
     `label`: the archive's classes. Windows come ready-made, one a series; channels are dim_0, dim_1 ...; a series
     shorter than the longest of both files ends in zeros (in `.arff` files such an end is written as missing).
-    Values that are missing elsewhere ("?" or "NaN") stay NaN: `data.missing` says what a run makes of them.
-
-    The publisher's test set tests. It has no validation set: a fifth of the training series, stratified by class,
-    seed 42, is taken for it. Every series counts as a subject of its own, since the archive names no people: those
-    who made the gestures or spoke the digits are on both sides of the publisher's own split of some problems.
+    Values that are missing elsewhere ("?" or "NaN") stay NaN: `data.missing` says what a run makes of them. Every
+    series counts as a subject of its own, since the archive names no people: those who made the gestures or spoke the
+    digits are on both sides of the publisher's own split of some problems.
 
     The reader raises DataError that names file and line for anything else than such a table.
     """
 
-    def read(files: Files, options: ReadOptions) -> Ingest:
-        options.require_unset()
+    def read(files: Files) -> Ingest:
         names = _find_parts(files, problem)
         parts = {}
         for split, name in names.items():
@@ -67,46 +69,60 @@ def reader(problem: str, *, title: str) -> Reader:
         train, test = parts["train"], parts["test"]
         if (train.n_channels, set(train.classes)) != (test.n_channels, set(test.classes)):
             raise DataError(f"{files.source}: {problem}'s training and test series differ in channels or classes")
-        longest = max(train.length, test.length)
 
-        def read_part(split: str) -> RecordWindows:
+        def read_part(split: str) -> Iterator[Recording]:
             with files.borrowed(names[split]) as (path,):
-                signals, labels = _read_part(path, train._replace(length=longest))
-            return RecordWindows(signals, [f"{split}-{index:05d}" for index in range(len(labels))], {"label": labels})
+                for index, line in enumerate(_lines(path)):
+                    name = f"{split}-{index:05d}"
+                    facts = {"label": train.classes.index(line.label)}
+                    signals = _values(path, line).astype(np.float32)
+                    yield Recording(name=name, subject=name, arrays={"signals": signals}, facts=facts)
 
-        return Ingest(
-            title=title,
-            source=files.source.name,
+        facts = ready_facts(
             sampling_rate=UNKNOWN_RATE,
-            channels=tuple(f"dim_{index}" for index in range(train.n_channels)),
+            channels=[f"dim_{index}" for index in range(train.n_channels)],
             unit="as published",
-            targets={"label": TargetInfo(kind="class", classes=train.classes)},
-            records=list(names),
-            read=read_part,
-            split=lambda subjects, targets: {"subject": _split(subjects, targets)},
+            length=max(train.length, test.length),
+            targets={"label": TargetInfo(kind="class", classes=train.classes).model_dump(mode="json")},
             schemes=SCHEMES,
         )
+        return Ingest(title=title, source=files.source.name, records=list(names), read=read_part, facts=facts)
 
     return read
 
 
-def _declare(problem: str, *, title: str) -> Dataset:
+def windowing(store: RecordingStore, options: WindowOptions) -> Windowing:
+    """Return the series as windows.
+
+    The publisher's test set tests. It has no validation set: a fifth of the training series, stratified by class,
+    seed 42, is taken for it.
+
+    Raises DataError for options.
+    """
+    return replace(
+        ready_windowing(store, options),
+        split=lambda table: {"subject": _split(table.subjects, labels=table.targets["label"])},
+    )
+
+
+def declare(problem: str, *, title: str) -> Dataset:
     return Dataset(
         title=title,
         homepage=f"https://www.timeseriesclassification.com/description.php?Dataset={problem}",
         url=f"https://www.timeseriesclassification.com/aeon-toolkit/{problem}.zip",
-        read=reader(problem, title=title),
+        read=_reader(problem, title=title),
+        windowing=windowing,
     )
 
 
-UWAVE = _declare(
+UWAVE = declare(
     "UWaveGestureLibrary", title="UWaveGestureLibrary: 3-axis acceleration of eight gestures, 440 series of 315 samples"
 )
-PHONEME_SPECTRA = _declare(
+PHONEME_SPECTRA = declare(
     "PhonemeSpectra",
     title="PhonemeSpectra: spectrograms of 39 spoken phonemes, 6,668 series of 11 bands x 217 frames",
 )
-ARABIC_DIGITS = _declare(
+ARABIC_DIGITS = declare(
     "SpokenArabicDigits",
     title="SpokenArabicDigits: 13 cepstral coefficients of ten spoken digits, 8,798 series of 4 to 93 frames",
 )
@@ -179,18 +195,6 @@ def _numbered(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path.name}: cannot be read: {error.strerror or error}") from error
 
 
-def _read_part(path: Path, part: _Part) -> tuple[Signals, NDArray[np.int64]]:
-    """Return series `(n, n_channels, length)` and their codes."""
-    rows, labels = [], []
-    for line in _lines(path):
-        series = np.zeros((part.n_channels, part.length), np.float32)
-        values = _values(path, line)
-        series[:, : values.shape[1]] = values
-        rows.append(series)
-        labels.append(part.classes.index(line.label))
-    return np.stack(rows), np.array(labels, np.int64)
-
-
 def _values(path: Path, line: _Line) -> NDArray[np.float64]:
     """Return a series `(n_channels, samples)`, NaN where a value is missing."""
     try:
@@ -203,9 +207,9 @@ def _values(path: Path, line: _Line) -> NDArray[np.float64]:
     return values
 
 
-def _split(subjects: Subjects, targets: Targets) -> Split:
+def _split(subjects: Subjects, *, labels: NDArray[np.int64]) -> Split:
     is_test = np.char.startswith(subjects, "test-")
     train = np.flatnonzero(~is_test)
     rng = np.random.default_rng(DEFAULT_SEED)
-    val = draw_by_class(train, labels=np.asarray(targets["label"]), fraction=0.2, rng=rng)
+    val = draw_by_class(train, labels=labels, fraction=0.2, rng=rng)
     return {"train": np.setdiff1d(train, val), "val": val, "test": np.flatnonzero(is_test)}

@@ -9,10 +9,11 @@ import pywt
 import torch
 from numpy.typing import NDArray
 
+from ssl_bio.data.dataset import Rows
 from ssl_bio.data.filters import bandpass
 from ssl_bio.data.loader import Batch, Loader, SignalDataset
 from ssl_bio.data.noise import Noise
-from ssl_bio.data.store import Rows, Signals
+from ssl_bio.data.recording import Signals
 from ssl_bio.metrics.beats import compare_beats, find_beats
 from ssl_bio.models.denoiser import Denoiser
 from ssl_bio.models.overlap_add import ReadSegment, denoise_stream

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from ssl_bio.config import DataConfig, Recipe
 from ssl_bio.config.tasks import NoiseConfig
 from ssl_bio.data.catalog import open_dataset
+from ssl_bio.data.dataset import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.filters import bandpass, fill_missing, resample
 from ssl_bio.data.loader import SignalDataset, check_missing
+from ssl_bio.data.locations import data_root
 from ssl_bio.data.noise import Noise
-from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows, data_root
 from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.datasets import open_recipe_dataset

@@ -1,7 +1,6 @@
 """A recording of any length, denoised by a finetuned run."""
 
 import tempfile
-from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
 
@@ -9,18 +8,10 @@ import numpy as np
 import torch
 
 from ssl_bio.console import note, progress, warn
+from ssl_bio.data.chunks import Chunk, ReadChunk, chunks, interpolate_gaps, resample_chunks
 from ssl_bio.data.filters import rate_ratio
-from ssl_bio.data.recordings import (
-    CHUNK_SAMPLES,
-    SUFFIXES,
-    Chunk,
-    LongRecording,
-    ReadChunk,
-    interpolate_gaps,
-    open_recording,
-    resample_chunks,
-)
-from ssl_bio.data.saving import check_recording_name, save_recording
+from ssl_bio.data.formats.signal_files import SignalFile, open_file
+from ssl_bio.data.saving import SUFFIXES, check_recording_name, save_recording
 from ssl_bio.errors import CheckpointError, DataError
 from ssl_bio.models.denoiser import Denoiser
 from ssl_bio.models.overlap_add import SEGMENT_LENGTH, denoise_stream
@@ -47,7 +38,7 @@ def denoise_recording(
     try:
         with (
             tempfile.TemporaryDirectory(dir=output.parent, prefix=".denoise-") as folder,
-            open_recording(source, Path(folder)) as recording,
+            open_file(source, Path(folder)) as recording,
         ):
             rate = _rate(recording, sampling_rate, source)
             check_recording_name(output, rate)
@@ -67,7 +58,7 @@ def denoise_recording(
     note(f"clean signal in {output}")
 
 
-def _rate(recording: LongRecording, said: float, source: Path) -> float:
+def _rate(recording: SignalFile, said: float, source: Path) -> float:
     """Return the recording's rate in Hz, as the file or the command line says it."""
     rate = recording.sampling_rate or said
     if not rate:
@@ -96,8 +87,10 @@ def _files(recording: Path) -> list[Path]:
     return [recording, recording.with_suffix(".dat")] if recording.suffix == ".hea" else [recording]
 
 
-def _say(recording: LongRecording, *, rate: float, metadata: CheckpointMetadata, source: Path) -> None:
+def _say(recording: SignalFile, *, rate: float, metadata: CheckpointMetadata, source: Path) -> None:
     """Say what is about to happen. Raises DataError for channels that the run cannot take."""
+    for remark in recording.said(recording.channels):
+        note(f"{source.name}: {remark}")
     n, n_channels = len(recording.channels), len(metadata.channels)
     if n_channels not in (1, n):
         raise DataError(f"{source.name} has {n} channels, and the run denoises {n_channels} together")
@@ -111,7 +104,7 @@ def _say(recording: LongRecording, *, rate: float, metadata: CheckpointMetadata,
 
 def _denoised(
     model: Denoiser,
-    recording: LongRecording,
+    recording: SignalFile,
     *,
     rate: float,
     metadata: CheckpointMetadata,
@@ -123,7 +116,7 @@ def _denoised(
     n, ratio, n_missing = len(recording.channels), rate_ratio(rate, metadata.sampling_rate), _n_missing(recording)
     if n_missing:
         warn(f"{n_missing} samples are missing: bridged for the network, and left missing")
-    whole = interpolate_gaps(recording, scratch) if n_missing else recording.read
+    whole = interpolate_gaps(recording.read, recording.shape, scratch) if n_missing else recording.read
     read, total = resample_chunks(whole, recording.n_samples, ratio)
 
     def standard(first: int, last: int) -> Chunk:
@@ -145,18 +138,13 @@ def _denoised(
     return _with_gaps(back, recording, scratch)
 
 
-def _chunks(recording: LongRecording) -> Iterator[tuple[int, int]]:
-    for first in range(0, recording.n_samples, CHUNK_SAMPLES):
-        yield first, min(first + CHUNK_SAMPLES, recording.n_samples)
+def _n_missing(recording: SignalFile) -> int:
+    return sum(int((~np.isfinite(recording.read(*ends))).sum()) for ends in chunks(recording.n_samples))
 
 
-def _n_missing(recording: LongRecording) -> int:
-    return sum(int((~np.isfinite(recording.read(*ends))).sum()) for ends in _chunks(recording))
-
-
-def _with_gaps(read: ReadChunk, recording: LongRecording, scratch: Path) -> Chunk:
+def _with_gaps(read: ReadChunk, recording: SignalFile, scratch: Path) -> Chunk:
     """Return what `read` gives, as a memory map, NaN where the recording has none."""
     found = np.memmap(scratch / "found", np.float32, "w+", shape=(len(recording.channels), recording.n_samples))
-    for first, last in _chunks(recording):
+    for first, last in chunks(recording.n_samples):
         found[:, first:last] = np.where(np.isfinite(recording.read(first, last)), read(first, last), np.nan)
     return np.asarray(found)

@@ -11,9 +11,9 @@ from torch import Tensor
 from ssl_bio.config.tasks import DenoisingConfig, DenoisingEvaluateConfig
 from ssl_bio.console import note
 from ssl_bio.data.augmentations import parse_augmentation
+from ssl_bio.data.dataset import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.loader import Loader, SignalDataset
 from ssl_bio.data.noise import Noise, NoisyLoader
-from ssl_bio.data.store import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.errors import DataError, SslBioError
 from ssl_bio.metrics.beats import f1_of_counts
 from ssl_bio.models.base import Backbone, SignalNetwork

@@ -51,7 +51,7 @@ def test_bytes_of_other_files_never_become_signals(leak: Leak, tmp_path: Path) -
     with h5py.File(path, "w", userblock_size=512) as file:
         leak(file, "signals", tmp_path)
     with pytest.raises(DataError, match=r"x\.mat: .*(link to somewhere else|values in other files)"):
-        signal_files.load(path)
+        signal_files.load_file(path)
 
 
 @pytest.mark.parametrize("leak", LEAKS)

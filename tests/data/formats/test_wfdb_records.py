@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssl_bio.data.formats.signal_files import open_file
 from ssl_bio.data.formats.wfdb_records import read_record
-from ssl_bio.data.recordings import open_recording
 from ssl_bio.errors import DataError
 
 
@@ -43,7 +43,7 @@ def test_headers_that_lead_to_other_folders_are_refused(tmp_path: Path, header: 
         read_record(path)
     with (
         pytest.raises(DataError, match=r"^record x: cannot be read"),
-        open_recording(path.with_suffix(".hea"), tmp_path),
+        open_file(path.with_suffix(".hea"), tmp_path),
     ):
         pytest.fail("it was opened")
 

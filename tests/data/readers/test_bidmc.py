@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from ssl_bio.data.formats.wfdb_records import quiet_wfdb
-from ssl_bio.data.readers import cinc2017, dalia, har
-from ssl_bio.data.readers.bidmc import read
-from ssl_bio.data.registry import Reader
+from ssl_bio.data.options import WindowOptions
+from ssl_bio.data.readers import cinc2017, dalia, synthetic
+from ssl_bio.data.readers.bidmc import DATASET
+from ssl_bio.data.registry import Dataset
 from ssl_bio.data.respiration import respiratory_modulations
-from ssl_bio.data.store import ReadOptions
 from ssl_bio.errors import DataError
-from tests.data.reading import read_with
+from tests.data.reading import ingest_ready, read_with
 
 RATE = 125
 SECONDS = 30
@@ -73,7 +73,7 @@ def write_wfdb(folder: Path, n: int = 3) -> Path:
 
 @pytest.mark.parametrize("write", [write_tables, write_wfdb])
 def test_windows_rates_and_people(tmp_path: Path, write: type) -> None:
-    data = read_with(read, write(tmp_path / "bidmc"))
+    data = read_with(DATASET, write(tmp_path / "bidmc"))
     assert data.info.channels == ("ppg", "ecg", "resp")
     assert data.info.sampling_rate == RATE
     assert data.signals.shape == (3 * 11, 3, 1250)  # begins at 0, 2 ... 20 s
@@ -90,7 +90,7 @@ def test_windows_rates_and_people(tmp_path: Path, write: type) -> None:
     assert data.targets["rr_monitor"][:11].tolist() == pytest.approx([14] * 6 + [14.2, 14.4, 14.6, 14.8, 15], abs=0.01)
     breaths = [3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3]  # of annotator 1: [0, 10) holds 1, 5, 9 s; [2, 12) holds 5, 9 s
     assert data.targets["rr"][:11].tolist() == [6 * n for n in breaths]
-    np.testing.assert_allclose(data.targets["rr_hz"] * 60, data.targets["rr"], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(data.targets["rr_hz"]) * 60, data.targets["rr"], rtol=1e-6)
     assert {name for name, info in data.info.targets.items() if info.kind != "value"} == {"breaths"}
     assert next(iter(data.info.targets)) == "hr"
 
@@ -98,24 +98,24 @@ def test_windows_rates_and_people(tmp_path: Path, write: type) -> None:
 def test_both_layouts_together_are_read_once(tmp_path: Path) -> None:
     write_tables(tmp_path / "bidmc")
     write_wfdb(tmp_path / "bidmc/bidmc_wfdb")
-    assert read_with(read, tmp_path / "bidmc").info.n_records == 3
+    assert read_with(DATASET, tmp_path / "bidmc").info.n_records == 3
 
 
 def test_a_zip_and_other_cuts(tmp_path: Path) -> None:
     write_tables(tmp_path / "bidmc")
     path = Path(shutil.make_archive(str(tmp_path / "b"), "zip", tmp_path, "bidmc"))
-    options = ReadOptions(window=20, stride=10, sampling_rate=50)
-    data = read_with(read, path, options)
-    np.testing.assert_array_equal(data.signals, read_with(read, tmp_path / "bidmc", options).signals)
+    options = WindowOptions(window=20, stride=10, sampling_rate=50)
+    data = read_with(DATASET, path, options)
+    np.testing.assert_array_equal(data.signals, read_with(DATASET, tmp_path / "bidmc", options).signals)
     assert data.signals.shape == (6, 3, 1000)
-    assert data.targets["rr"].tolist() == [15] * 6, "5 breaths in 20 s"
+    assert np.asarray(data.targets["rr"]).tolist() == [15] * 6, "5 breaths in 20 s"
 
 
 @pytest.mark.parametrize("write", [write_tables, write_wfdb])
 def test_breathing_in_place_of_the_channels(tmp_path: Path, write: type) -> None:
-    options = ReadOptions(sampling_rate=4, context=5, derive="breathing")
+    options = WindowOptions(sampling_rate=4, context=5, derive="breathing")
     folder = write(tmp_path / "bidmc")
-    data = read_with(read, folder, options)
+    data = read_with(DATASET, folder, options)
     assert data.info.channels == ("ppg", "baseline", "peak", "amplitude", "interval", "width", "slope")
     assert (data.info.sampling_rate, data.info.unit) == (4, "local deviations")
     assert data.signals.shape == (3 * 11, 7, 80), "10 s, and 5 s on either side"
@@ -123,7 +123,7 @@ def test_breathing_in_place_of_the_channels(tmp_path: Path, write: type) -> None
     for row, begin in ((3, 6), (4, 8)):
         seen = expected[:, 4 * (begin - 5) : 4 * (begin + 15)]
         np.testing.assert_allclose(data.signals[row], seen, atol=1e-5 if write is write_tables else 0.2)
-    plain = read_with(read, folder, ReadOptions(derive="none"))
+    plain = read_with(DATASET, folder, WindowOptions(derive="none"))
     assert plain.info.channels == ("ppg", "ecg", "resp")
     assert data.targets.keys() == plain.targets.keys()
     for name, values in plain.targets.items():
@@ -137,33 +137,34 @@ def test_breathing_in_place_of_the_channels(tmp_path: Path, write: type) -> None
     assert counting is not None
     inside = (breaths[:, 40 - counting.span // 2 : 40 + counting.span // 2] > 0).sum(axis=1)
     np.testing.assert_array_equal(counting.weight * inside, data.targets["rr"])
-    assert options.folder_name("bidmc") == "bidmc-hz4-around5-derive-breathing"
+    assert options.label("bidmc") == "bidmc-hz4-around5-derive-breathing"
 
 
 @pytest.mark.parametrize(
-    ("reader", "message"),
+    ("other", "message"),
     [
-        (dalia.read, r"^data\.derive: this dataset has no derived channels; bidmc offers"),
-        (cinc2017.read, r"^data\.derive: this dataset has no derived channels; bidmc offers"),
-        (har.read, r"^data\.derive: this dataset's windows come ready-made"),
+        (dalia.DATASET, r"^data\.derive: this dataset has no derived channels; bidmc offers"),
+        (cinc2017.DATASET, r"^data\.derive: this dataset has no derived channels; bidmc offers"),
+        (synthetic.DATASET, r"^data\.derive: this dataset's windows come ready-made"),
     ],
 )
-def test_other_datasets_refuse_to_derive(tmp_path: Path, reader: Reader, message: str) -> None:
+def test_other_datasets_refuse_to_derive(other: Dataset, message: str) -> None:
+    store = ingest_ready(synthetic.generate(n_subjects=6, windows_per_subject=4, seed=0))
     with pytest.raises(DataError, match=message):
-        read_with(reader, tmp_path, ReadOptions(derive="breathing"))
+        other.windowing(store, WindowOptions(derive="breathing"))
 
 
 def test_records_of_one_patient_are_one_person(tmp_path: Path) -> None:
     folder = write_tables(tmp_path / "bidmc")
     for number, patient in ((1, "s03386"), (3, "s03386")):
         (folder / f"bidmc_{number:02d}_Fix.txt").write_text(f"MIMIC II matched wdb ID: {patient}\nAge: 64\n")
-    people, counts = np.unique(read_with(read, folder).subjects, return_counts=True)
+    people, counts = np.unique(read_with(DATASET, folder).subjects, return_counts=True)
     assert people.tolist() == ["02", "s03386"]
     assert counts[1] == 2 * counts[0]
 
 
 def test_people_are_split(tmp_path: Path) -> None:
-    data = read_with(read, write_tables(tmp_path / "bidmc", n=10))
+    data = read_with(DATASET, write_tables(tmp_path / "bidmc", n=10))
     parts = data.splits["subject"]
     assert [len(parts[name]) // 11 for name in ("train", "val", "test")] == [8, 1, 1]
     assert data.info.overlap["subject"]["train/test"].subjects == 0
@@ -174,8 +175,8 @@ def test_a_broken_person_is_skipped_and_named(tmp_path: Path) -> None:
     path = folder / "bidmc_02_Signals.csv"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:2000]))
     with pytest.raises(DataError, match=r"bidmc_02: 15\.984 s of signals but 30 s of numerics: truncated\?"):
-        read_with(read, folder)
-    assert read_with(read, folder, max_skipped=0.4).info.skipped.keys() == {"bidmc_02"}
+        read_with(DATASET, folder)
+    assert read_with(DATASET, folder, max_skipped=0.4).info.skipped.keys() == {"bidmc_02"}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ def test_bad_tables_are_named(tmp_path: Path, name: str, old: str, new: str, mes
     folder = write_tables(tmp_path / "bidmc")
     (folder / name).write_text((folder / name).read_text().replace(old, new))
     with pytest.raises(DataError, match=message):
-        read_with(read, folder)
+        read_with(DATASET, folder)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ def test_missing_files_of_a_record_are_named(tmp_path: Path, victim: str, messag
     folder = write_wfdb(tmp_path / "bidmc")
     (folder / victim).unlink()
     with pytest.raises(DataError, match=message):
-        read_with(read, folder)
+        read_with(DATASET, folder)
 
 
 def test_records_without_a_lead_or_whole_annotation(tmp_path: Path) -> None:
@@ -215,25 +216,25 @@ def test_records_without_a_lead_or_whole_annotation(tmp_path: Path) -> None:
     whole = header.read_text()
     header.write_text(whole.replace("PLETH,", "OTHER,"))
     with pytest.raises(DataError, match="record bidmc01: no lead PLETH; it has RESP, OTHER, V, II"):
-        read_with(read, folder)
+        read_with(DATASET, folder)
     header.write_text(whole)
     (folder / "bidmc01.breath").write_bytes(b"\x00")
     with pytest.raises(DataError, match="record bidmc01: cannot be read"):
-        read_with(read, folder)
+        read_with(DATASET, folder)
 
 
 def test_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not BIDMC"):
-        read_with(read, tmp_path)
+        read_with(DATASET, tmp_path)
 
 
 def test_real_archive(real_archive: Path) -> None:
-    data = read_with(read, real_archive / "bidmc-ppg-and-respiration-dataset-1.0.0.zip")
+    data = read_with(DATASET, real_archive / "bidmc-ppg-and-respiration-dataset-1.0.0.zip")
     assert data.info.n_records in (47, 53), "of which some lack in the test copy"
     assert len(data.signals) == 236 * data.info.n_records
     assert len(np.unique(data.subjects)) == 42 or data.info.n_records == 53, "several records are of one patient"
     assert (data.subjects == "s11342").sum() == 4 * 236
     assert data.info.n_missing == 0
     assert 80 < np.nanmean(data.targets["hr"]) < 95
-    assert 14 < data.targets["rr"].mean() < 19
-    assert abs(np.nanmean(data.targets["rr_monitor"]) - data.targets["rr"].mean()) < 1
+    assert 14 < np.asarray(data.targets["rr"]).mean() < 19
+    assert abs(np.nanmean(np.asarray(data.targets["rr_monitor"])) - np.asarray(data.targets["rr"]).mean()) < 1

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from ssl_bio.data.readers.cinc2017 import read
-from ssl_bio.data.store import ReadOptions
+from ssl_bio.data.options import WindowOptions
+from ssl_bio.data.readers.cinc2017 import DATASET
 from ssl_bio.errors import DataError
 from tests.data.reading import read_with
 
@@ -32,12 +32,12 @@ def write_cinc(folder: Path, n: int = 40) -> Path:
 
 
 def test_cinc_records_labels_and_padding(tmp_path: Path) -> None:
-    recording = read_with(read, write_cinc(tmp_path / "training2017"))
+    recording = read_with(DATASET, write_cinc(tmp_path / "training2017"))
     assert recording.signals.shape == (40, 1, 18300)
     assert recording.info.sampling_rate == 300
     np.testing.assert_allclose(recording.signals[0, 0, :2700], sine(9, 1), atol=2e-3)
     assert not recording.signals[0, 0, 2700:].any()
-    assert recording.targets["rhythm"].tolist() == [0, 1, 2, 3] * 10
+    assert np.asarray(recording.targets["rhythm"]).tolist() == [0, 1, 2, 3] * 10
     parts = recording.splits["subject"]
     assert [len(parts[name]) for name in ("train", "val", "test")] == [32, 4, 4]
     assert sorted(np.concatenate(list(parts.values()))) == list(range(40))
@@ -45,10 +45,10 @@ def test_cinc_records_labels_and_padding(tmp_path: Path) -> None:
 
 def test_cinc_middle_and_stride(tmp_path: Path) -> None:
     source = write_cinc(tmp_path / "training2017")
-    raw = read_with(read, source)
-    middle = read_with(read, source, ReadOptions(window=5.0))
+    raw = read_with(DATASET, source)
+    middle = read_with(DATASET, source, WindowOptions(window=5.0))
     np.testing.assert_array_equal(middle.signals[0, 0], raw.signals[0, 0, 600:2100])
-    several = read_with(read, source, ReadOptions(window=4.0, stride=2.0))
+    several = read_with(DATASET, source, WindowOptions(window=4.0, stride=2.0))
     assert several.subjects.tolist()[:4] == ["A00000"] * 3 + ["A00001"]
     train, test = (set(several.subjects[several.splits["subject"][part]].tolist()) for part in ("train", "test"))
     assert not train & test
@@ -59,10 +59,10 @@ def test_cinc_bad_labels(tmp_path: Path) -> None:
     table = folder / "REFERENCE-v3.csv"
     table.write_text(table.read_text().replace("A00002,O", "A00002,X"))
     with pytest.raises(DataError, match=r"REFERENCE-v3\.csv, line 3"):
-        read_with(read, folder)
+        read_with(DATASET, folder)
     table.write_text(table.read_text().replace("A00002,X\n", ""))
     with pytest.raises(DataError, match="A00002 has no label"):
-        read_with(read, folder)
+        read_with(DATASET, folder)
     table.unlink()
     with pytest.raises(DataError, match=r"no REFERENCE-v3\.csv"):
-        read_with(read, folder)
+        read_with(DATASET, folder)

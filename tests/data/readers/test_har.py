@@ -15,7 +15,7 @@ from tests.har_layout import ACTIVITIES, TEST_PEOPLE, TRAIN_PEOPLE
 
 
 def test_reads_the_publishers_layout(har_folder: Path) -> None:
-    recording = read_with(har.read, har_folder)
+    recording = read_with(har.DATASET, har_folder)
     n = 6 * 3 * (len(TRAIN_PEOPLE) + len(TEST_PEOPLE))
     assert recording.signals.shape == (n, 9, 128)
     assert recording.info.channels[0] == "body_acc_x"
@@ -28,7 +28,7 @@ def test_reads_the_publishers_layout(har_folder: Path) -> None:
 
 
 def test_subject_split_shares_nobody_and_overlapping_one_does(har_folder: Path, tmp_path: Path) -> None:
-    data = read_with(har.read, har_folder)
+    data = read_with(har.DATASET, har_folder)
     subject, overlapping = data.info.overlap["subject"], data.info.overlap["overlapping"]
     assert all(pair.subjects == pair.windows == 0 for pair in subject.values())
     n_val = len(data.rows("overlapping", "val"))
@@ -45,7 +45,7 @@ def test_reads_a_zip_and_a_zip_inside_a_zip(har_folder: Path, tmp_path: Path, ne
         with zipfile.ZipFile(tmp_path / "outer.zip", "w") as outer:
             outer.write(path, "UCI HAR Dataset.zip")
         path = tmp_path / "outer.zip"
-    np.testing.assert_array_equal(read_with(har.read, path).signals, read_with(har.read, har_folder).signals)
+    np.testing.assert_array_equal(read_with(har.DATASET, path).signals, read_with(har.DATASET, har_folder).signals)
 
 
 def edit(folder: Path, name: str, change: Callable[[list[str]], list[str]]) -> None:
@@ -80,31 +80,31 @@ def test_broken_file_is_named_with_its_line(
 ) -> None:
     edit(har_folder, name, change)
     with pytest.raises(DataError, match=message):
-        read_with(har.read, har_folder)
+        read_with(har.DATASET, har_folder)
 
 
 def test_missing_file_is_named(har_folder: Path) -> None:
     (har_folder / "train/Inertial Signals/body_acc_z_train.txt").unlink()
     with pytest.raises(DataError, match=r"body_acc_z_train\.txt: missing"):
-        read_with(har.read, har_folder)
+        read_with(har.DATASET, har_folder)
 
 
 def test_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not the UCI HAR Dataset"):
-        read_with(har.read, tmp_path)
+        read_with(har.DATASET, tmp_path)
     with pytest.raises(DataError, match="no such file"):
-        read_with(har.read, tmp_path / "nothing.zip")
+        read_with(har.DATASET, tmp_path / "nothing.zip")
 
 
 def test_written_nan_is_read_as_missing(har_folder: Path, tmp_path: Path) -> None:
     edit(har_folder, SIGNAL, replace_line(2, " ".join(["0.5"] * 100 + ["NaN"] + ["0.5"] * 27)))
-    data = read_with(har.read, har_folder)
+    data = read_with(har.DATASET, har_folder)
     assert data.info.n_missing == 1
     assert data.info.first_missing == "window 1 (subject 1), channel total_acc_x, sample 100"
 
 
 def test_real_archive(real_archive: Path, tmp_path: Path) -> None:
-    data = read_with(har.read, real_archive / "UCI HAR Dataset.zip")
+    data = read_with(har.DATASET, real_archive / "UCI HAR Dataset.zip")
     assert data.signals.shape[1:] == (9, 128)
     assert len(data.rows("subject", "test")) in (3003, 2947), "rebuilt, or the publisher's"
     people = set(data.subjects[data.rows("subject", "test")])

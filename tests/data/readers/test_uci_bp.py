@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from ssl_bio.data.formats import matlab
+from ssl_bio.data.options import WindowOptions
 from ssl_bio.data.readers import uci_bp
-from ssl_bio.data.readers.uci_bp import pressure_of, read
-from ssl_bio.data.store import ReadOptions
+from ssl_bio.data.readers.uci_bp import DATASET, pressure_of
 from ssl_bio.errors import DataError
 from tests.data.reading import read_with
 
@@ -60,7 +60,7 @@ def write(folder: Path, n: int = 5) -> Path:
 
 
 def test_windows_and_pressures(tmp_path: Path) -> None:
-    data = read_with(read, write(tmp_path / "d"))
+    data = read_with(DATASET, write(tmp_path / "d"))
     assert data.info.channels == ("ppg", "ecg")
     assert data.signals.shape == (10 * 3, 2, 1250)
     np.testing.assert_allclose(data.signals[1], matrix()[[0, 2], 1250:2500], atol=1e-6)
@@ -72,7 +72,7 @@ def test_windows_and_pressures(tmp_path: Path) -> None:
 
 
 def test_cells_are_split_in_their_order(tmp_path: Path) -> None:
-    data = read_with(read, write(tmp_path / "d", n=10))
+    data = read_with(DATASET, write(tmp_path / "d", n=10))
     subjects = {
         part: list(dict.fromkeys(data.subjects[data.rows("subject", part)].tolist())) for part in ("val", "test")
     }
@@ -83,11 +83,11 @@ def test_cells_are_split_in_their_order(tmp_path: Path) -> None:
 def test_a_zip_and_other_cuts(tmp_path: Path) -> None:
     write(tmp_path / "d")
     path = Path(shutil.make_archive(str(tmp_path / "bp"), "zip", tmp_path / "d"))
-    options = ReadOptions(sampling_rate=50, window=5, stride=2.5, standardize="record")
-    data = read_with(read, path, options)
+    options = WindowOptions(sampling_rate=50, window=5, stride=2.5, standardize="record")
+    data = read_with(DATASET, path, options)
     assert data.signals.shape == (10 * 13, 2, 250)
     np.testing.assert_allclose(data.targets["sbp"][:13], 110, atol=0.1)
-    np.testing.assert_array_equal(data.signals, read_with(read, tmp_path / "d", options).signals)
+    np.testing.assert_array_equal(data.signals, read_with(DATASET, tmp_path / "d", options).signals)
 
 
 def test_one_part_at_a_time_lies_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_one_part_at_a_time_lies_unpacked(tmp_path: Path, monkeypatch: pytest.Mo
         return cell(file, variable, index)
 
     monkeypatch.setattr(matlab, "read_cell", watched)
-    read_with(read, path)
+    read_with(DATASET, path)
     assert seen == {("Part_1", "Part_1.mat"), ("Part_2", "Part_2.mat")}
 
 
@@ -129,7 +129,7 @@ def flawed(index: int) -> np.ndarray:
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     write_part(tmp_path / "d/Part_1.mat", [flawed(index) for index in range(9)])
-    data = read_with(read, tmp_path / "d")
+    data = read_with(DATASET, tmp_path / "d")
     assert data.subjects.tolist() == ["Part_1/1"]
     assert data.info.dropped == {
         uci_bp.FLAT: 2,
@@ -160,8 +160,8 @@ def test_matrices_either_way_round_and_broken_cells(tmp_path: Path) -> None:
     turned = matrix().T.copy()  # as h5py sees (3, samples)
     write_part(tmp_path / "d/Part_1.mat", [matrix(), turned, np.zeros((2, 50)), np.zeros(3)])
     with pytest.raises(DataError, match=r"Part_1/3: a matrix of float64 \(50, 2\), not of numbers"):
-        read_with(read, tmp_path / "d")
-    data = read_with(read, tmp_path / "d", max_skipped=0.5)
+        read_with(DATASET, tmp_path / "d")
+    data = read_with(DATASET, tmp_path / "d", max_skipped=0.5)
     assert data.info.skipped.keys() == {"Part_1/3", "Part_1/4"}
     np.testing.assert_array_equal(data.signals[:3], data.signals[3:])
 
@@ -172,15 +172,15 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"Part_2\.mat: not a whole MATLAB 7\.3 file"):
-        read_with(read, folder)
+        read_with(DATASET, folder)
     path.write_bytes(whole)
     with h5py.File(path, "a") as file:
         file["renamed"] = file["Part_2"]
         del file["Part_2"]
     with pytest.raises(DataError, match=r"Part_2\.mat: no cell array Part_2; it has #refs#, renamed"):
-        read_with(read, folder)
+        read_with(DATASET, folder)
 
 
 def test_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not the UCI set"):
-        read_with(read, tmp_path)
+        read_with(DATASET, tmp_path)

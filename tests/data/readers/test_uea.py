@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_bio.data.readers.uea import reader
-from ssl_bio.data.store import ReadOptions
+from ssl_bio.data.options import WindowOptions
+from ssl_bio.data.readers.uea import declare
 from ssl_bio.errors import DataError
 from tests.data.reading import read_with
 
 PROBLEM = "UWaveGestureLibrary"
-READ = reader(PROBLEM, title="gestures")
+READ = declare(PROBLEM, title="gestures")
 HEADER = """#A comment of the publisher's
 @problemName UWaveGestureLibrary
 @timeStamps false
@@ -66,7 +66,7 @@ def test_series_classes_and_splits(tmp_path: Path, suffix: str) -> None:
     assert data.info.channels == ("dim_0", "dim_1")
     info, labels = data.target("label")
     assert (info.kind, info.classes) == ("class", ("up", "down"))
-    assert labels.tolist() == [0, 1] * 13
+    assert np.asarray(labels).tolist() == [0, 1] * 13
     parts = {part: data.rows("subject", part) for part in ("train", "val", "test")}
     assert [len(rows) for rows in parts.values()] == [16, 4, 6]
     assert parts["test"].tolist() == list(range(20, 26))
@@ -87,7 +87,7 @@ def test_ts_comes_first_and_names_must_be_whole(tmp_path: Path) -> None:
         shutil.copy(path, folder / f"Other{path.name}")
     assert len(read_with(READ, folder).signals) == 26
     with pytest.raises(DataError, match="no PhonemeSpectra_TRAIN and _TEST inside"):
-        read_with(reader("PhonemeSpectra", title=""), folder)
+        read_with(declare("PhonemeSpectra", title=""), folder)
 
 
 def test_unequal_lengths_end_in_zeros_and_gaps_stay(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_bad_tables_are_named_with_their_line(tmp_path: Path, suffix: str, old: 
 def test_empty_tables_and_options_are_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "u")
     with pytest.raises(DataError, match="come ready-made"):
-        read_with(READ, folder, ReadOptions(window=1))
+        read_with(READ, folder, WindowOptions(window=1))
     (folder / f"{PROBLEM}_TEST.ts").write_text(HEADER)
     with pytest.raises(DataError, match=r"_TEST\.ts: no series in it"):
         read_with(READ, folder)

@@ -1,0 +1,126 @@
+"""Tables of samples as people's programs write them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssl_bio.data.formats.signal_files import SignalFile, load_file
+from ssl_bio.errors import DataError
+
+WAVE = np.round(np.sin(np.arange(500) / 9), 4)
+
+
+def read(path: Path, text: str) -> tuple[np.ndarray, SignalFile]:
+    path.write_text(text, encoding="utf-8")
+    return load_file(path)
+
+
+def lines(*columns: np.ndarray, sep: str = ",", decimal: str = ".") -> str:
+    rows = zip(*columns, strict=True)
+    return "".join(sep.join(f"{value}".replace(".", decimal) for value in row) + "\n" for row in rows)
+
+
+def test_a_column_of_time_gives_the_rate_and_is_no_channel(tmp_path: Path) -> None:
+    time = np.round(np.arange(500) * 0.008, 3)
+    values, file = read(tmp_path / "a.csv", "Time [s], PLETH\n" + lines(time, WAVE))
+    assert (file.channels, file.sampling_rate, values.shape) == (("PLETH",), 125.0, (1, 500))
+    np.testing.assert_array_equal(values[0], WAVE)
+    assert file.remarks == ("column 'Time' is time, 125 Hz",)
+
+
+@pytest.mark.parametrize(
+    ("heading", "step", "rate"),
+    [
+        ("time", 0.002, 500.0),
+        ("Time (ms)", 4, 250.0),
+        ("t_ms", 10, 100.0),
+        ("timestamp", 0.032, 31.25),
+        ("seconds", 0.5, 2.0),
+        ("ms", 5, 200.0),
+        ("elapsed_time [min]", 1 / 60, 1.0),
+    ],
+)
+def test_times_of_all_kinds(heading: str, step: float, rate: float, tmp_path: Path) -> None:
+    _, file = read(tmp_path / "a.csv", f"{heading},ecg\n" + lines(np.arange(500) * step, WAVE))
+    assert file.sampling_rate == pytest.approx(rate, rel=1e-5)
+    assert file.channels == ("ecg",)
+
+
+def test_moments_since_1970_and_dates(tmp_path: Path) -> None:
+    milliseconds = 1_700_000_000_000 + 20 * np.arange(500)
+    assert read(tmp_path / "a.csv", "timestamp,x\n" + lines(milliseconds, WAVE))[1].sampling_rate == 50.0
+    dates = pd.date_range("2024-03-01 22:00:00", periods=500, freq="40ms").strftime("%Y-%m-%d %H:%M:%S.%f")
+    values, file = read(tmp_path / "b.csv", "datetime;x\n" + lines(dates.to_numpy(), WAVE, sep=";"))
+    assert file.sampling_rate == 25.0
+    np.testing.assert_array_equal(values[0], WAVE)
+
+
+def test_samples_are_missing_where_time_jumps(tmp_path: Path) -> None:
+    kept = np.r_[0:200, 300:500]
+    values, file = read(tmp_path / "a.csv", "time [s],x\n" + lines(np.round(kept * 0.01, 2), WAVE[kept]))
+    assert (file.sampling_rate, values.shape) == (100.0, (1, 500))
+    assert np.flatnonzero(np.isnan(values[0])).tolist() == list(range(200, 300))
+    np.testing.assert_array_equal(values[0, kept], WAVE[kept])
+    assert "100 samples are missing where it jumps" in file.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (np.r_[0:250, 100:350] * 0.01, "time does not go forward at sample 250"),
+        (np.cumsum(np.random.default_rng(0).exponential(1, 500)), "steps of all lengths"),
+        (np.zeros(500), "does not go forward at sample 1"),
+    ],
+)
+def test_clocks_that_cannot_be_are_refused(times: np.ndarray, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / "a.csv", "time,x\n" + lines(times, WAVE))
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "sep", "decimal"),
+    [
+        ("a.csv", "ppg [mV];acc (g)\n", ";", ","),
+        ("a.csv", "ppg [mV];acc (g)\n", ";", "."),
+        ("a.tsv", "ppg [mV]\tacc (g)\n", "\t", "."),
+        ("a.txt", "# exported by a lamp\n#\nppg[mV],acc(g)\n", ",", "."),
+        ("a.csv", "\ufeffppg,acc\nmV,g\n", ",", "."),
+        ("a.csv", "'ppg','acc'\n'mV','g'\n", ",", "."),
+    ],
+)
+def test_how_tables_are_written(name: str, head: str, sep: str, decimal: str, tmp_path: Path) -> None:
+    values, file = read(tmp_path / name, head + lines(WAVE, -WAVE, sep=sep, decimal=decimal))
+    assert file.channels == ("ppg", "acc")
+    assert file.units == ("mV", "g")
+    np.testing.assert_array_equal(values, [WAVE, -WAVE])
+
+
+def test_tables_without_names(tmp_path: Path) -> None:
+    values, file = read(tmp_path / "a.txt", lines(WAVE, -WAVE, sep="  "))
+    assert (file.channels, file.named) == (("ch0", "ch1"), False)
+    np.testing.assert_array_equal(values, [WAVE, -WAVE])
+    values, file = read(tmp_path / "b.txt", lines(WAVE))
+    assert (file.channels, values.shape) == (("ch0",), (1, 500))
+
+
+def test_a_column_that_counts(tmp_path: Path) -> None:
+    values, file = read(tmp_path / "a.csv", ",x\n" + lines(np.arange(500), WAVE))
+    assert (file.channels, values.shape) == (("x",), (1, 500))
+    assert "numbers the samples and is left out" in file.remarks[0]
+    with pytest.raises(DataError, match=r"clk rises steadily.*call it time, with its unit"):
+        read(tmp_path / "a.csv", "clk,x\n" + lines(np.arange(500), WAVE))
+
+
+def test_missing_numbers_are_gaps(tmp_path: Path) -> None:
+    values, _ = read(tmp_path / "a.csv", "x,y\n1,2\n,4\nNaN,6\n")
+    np.testing.assert_array_equal(values, [[1, np.nan, np.nan], [2, 4, 6]])
+
+
+def test_parquet(tmp_path: Path) -> None:
+    table = pd.DataFrame({"time": np.arange(500) / 50, "ppg [mV]": WAVE})
+    table.to_parquet(tmp_path / "a.parquet")
+    values, file = load_file(tmp_path / "a.parquet")
+    assert (file.channels, file.units, file.sampling_rate) == (("ppg",), ("mV",), 50.0)
+    np.testing.assert_array_equal(values[0], WAVE)
