@@ -1,6 +1,7 @@
 """The command line: parse, call one function, turn an SslBioError into one line and exit code 2.
 
-Heavy modules are imported by the command that needs them, so that `--help` answers at once.
+Heavy modules are imported by the command that needs them, so that `--help` answers at once, and after its runs are
+planned, so that a mistyped recipe, key or run is refused at once.
 """
 
 import sys
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="ssl-bio",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="""Pretrain without labels, finetune on a few, evaluate honestly, share the numbers.
@@ -55,6 +55,9 @@ FoldsOption = Annotated[
     typer.Option("--folds", min=2, help="Cross-validation by subject: so many parts, each tested once."),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+TensorBoardOption = Annotated[
+    bool, typer.Option("--tensorboard", help="Write every epoch's losses and metrics into the run folder's events/.")
+]
 SheetOption = Annotated[
     Path, typer.Option("--sheet", metavar="CSV", help="The results sheet that rows are appended to.")
 ]
@@ -90,7 +93,7 @@ _INTERRUPTED = 130  # what Typer exits with after Ctrl-C
 def main() -> None:
     """Run the command line."""
     try:
-        app()
+        app(prog_name="ssl-bio")  # also as `python -m ssl_bio`
     except SslBioError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
         sys.exit(2)
@@ -128,6 +131,7 @@ def pretrain(
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
+    tensorboard: TensorBoardOption = False,
 ) -> None:
     """Learn a backbone without labels. Without a recipe: the embedded demo.
 
@@ -147,10 +151,15 @@ def pretrain(
         resume=resume,
         overwrite=overwrite,
         device=device,
+        tensorboard=tensorboard,
     )
+    seed_list = _parse_seeds(seeds, seed)
+    from ssl_bio.commands import plan
+
+    plan.plan_pretraining(options, seed_list)
     from ssl_bio.commands import pretrain
 
-    pretrain.pretrain(options, _parse_seeds(seeds, seed))
+    pretrain.pretrain(options, seed_list)
 
 
 @app.command()
@@ -173,6 +182,7 @@ def finetune(
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
+    tensorboard: TensorBoardOption = False,
 ) -> None:
     """Learn a task on a backbone; without --checkpoint, on the newest complete pretraining run.
 
@@ -195,7 +205,15 @@ def finetune(
         "finetune.label_fraction": label_fraction,
     }
     options = _options(
-        overrides, chosen, recipe=recipe_name, out=out, resume=resume, overwrite=overwrite, device=device, sheet=sheet
+        overrides,
+        chosen,
+        recipe=recipe_name,
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        device=device,
+        sheet=sheet,
+        tensorboard=tensorboard,
     )
     seed_list = _parse_seeds(seeds, seed)
     if by and not axes:
@@ -205,6 +223,9 @@ def finetune(
 
         grid.grid(options, checkpoint, seeds=seed_list, axes=axes, by=by)
         return
+    from ssl_bio.commands import plan
+
+    plan.plan_seeds(options, checkpoint, seed_list)
     from ssl_bio.commands import finetune
 
     finetune.finetune(options, checkpoint, seed_list)
@@ -259,6 +280,9 @@ def tune(
         overrides, chosen, recipe=recipe_name, out=out, resume=resume, overwrite=overwrite, device=device, sheet=sheet
     )
     seed_list = _parse_seeds(seeds, seed)
+    from ssl_bio.commands import plan
+
+    plan.plan_seeds(options, checkpoint, seed_list)
     from ssl_bio.commands import tune
 
     tune.tune(options, checkpoint, seeds=seed_list, storage=storage, workers=workers)
@@ -284,6 +308,9 @@ def evaluate(
     * `ssl-bio evaluate --data "another UCI HAR Dataset.zip"`
     """
     options = _options(overrides, {"evaluate.split": split}, device=device, sheet=sheet)
+    from ssl_bio.commands import plan
+
+    plan.plan_evaluation(options, checkpoint)
     from ssl_bio.commands import evaluate
 
     evaluate.evaluate(options, checkpoint, data)
@@ -484,6 +511,32 @@ def embed(
     )
 
 
+@app.command()
+def export(
+    checkpoint: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, finetuned or pretrained.")],
+    file_format: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files instead of RUN/export.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export.")] = False,
+) -> None:
+    """Write a run's network for other programs, its normalisation inside, with a model card beside it.
+
+    Examples:
+
+    * `ssl-bio export checkpoints/har/finetune-full-seed0 --format onnx`
+    * `ssl-bio export checkpoints/har/pretrain-seed0 --out embeddings`
+    """
+    if file_format != "onnx":
+        raise RecipeError(f"--format {file_format}: choose onnx")
+    from ssl_bio.commands import plan
+
+    plan.plan_export(checkpoint)
+    from ssl_bio.commands import export
+
+    export.export(checkpoint, out=out, overwrite=overwrite)
+
+
 @data_app.command("list")
 def data_list(root: RootOption = "") -> None:
     """What can be had and what is prepared."""
@@ -599,6 +652,7 @@ def _options(
     overwrite: bool = False,
     device: str = "auto",
     sheet: Path = Path("results.csv"),
+    tensorboard: bool = False,
 ) -> "RunOptions":
     if resume and overwrite:
         raise RecipeError("--resume and --overwrite exclude each other: go on with the run, or replace it")
@@ -609,7 +663,16 @@ def _options(
     for path, value in chosen.items():
         if value is not None:
             layer = with_value(layer, path, value)
-    return RunOptions(layer, recipe, out, resume, overwrite, device, sheet)
+    return RunOptions(
+        layer,
+        recipe=recipe,
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        device=device,
+        sheet=sheet,
+        tensorboard=tensorboard,
+    )
 
 
 def _parse_seeds(text: str | None, seed: int | None) -> list[int] | None:

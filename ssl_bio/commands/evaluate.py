@@ -9,38 +9,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ssl_bio.commands.finetune import RunResult, write_predictions
-from ssl_bio.commands.plan import RunOptions
-from ssl_bio.commands.rows import append_rows, say_left_out, show_runs
+from ssl_bio.commands.comparison import show_runs
+from ssl_bio.commands.plan import RunOptions, plan_evaluation
+from ssl_bio.commands.result import RunResult, pooled, write_predictions
+from ssl_bio.commands.rows import append_rows, say_left_out
 from ssl_bio.commands.steps import refuse
 from ssl_bio.config import Recipe, flatten, resolve
 from ssl_bio.config.resolve import from_checkpoint, recipe_of
 from ssl_bio.console import note, warn
 from ssl_bio.data.catalog import open_external
 from ssl_bio.data.dataset import PreparedDataset, Rows
-from ssl_bio.errors import CheckpointError, DataError, RecipeError, SslBioError
+from ssl_bio.errors import DataError, RecipeError, SslBioError
 from ssl_bio.pretexts.sources import tokenizer_of
 from ssl_bio.results import sheet, tables
 from ssl_bio.results.evaluation import Evaluation
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_metadata
-from ssl_bio.runs.folder import RUNS, RunFolder, newest_run
+from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.transfer import n_parameters
 from ssl_bio.tasks.base import evenly_spaced
 from ssl_bio.tasks.datasets import open_recipe_dataset, window_options
 from ssl_bio.tasks.load import FinetunedRun, load_finetuned
 from ssl_bio.training import runtime
 
-#: What may be changed without training again.
-_CHANGEABLE = (
-    "evaluate.",
-    "finetune.noise.dataset",
-    "finetune.noise.root",
-    "finetune.noise.target",
-    "data.root",
-    "data.missing",
-    "model_name",
-    "task_name",
-)
 _WHOLE = "all"  # windows of another dataset, whatever its splits
 _CHUNK = 1024  # windows hashed at a time
 
@@ -52,23 +42,15 @@ def evaluate(options: RunOptions, checkpoint: str | None, data_name: str | None)
     """
     sheet.check(options.sheet)
     device = runtime.pick_device(options.device)
-    run = RunFolder(Path(checkpoint)) if checkpoint else newest_run(RUNS, kind="finetune")
-    if run.path.is_file():
-        run = RunFolder(run.path.parent)
+    run = plan_evaluation(options, checkpoint)
     note(f"evaluating {run.path}")
-    asked = flatten(options.overrides.values)
-    for path in asked:
-        if not path.startswith(_CHANGEABLE):
-            raise RecipeError(f"--set {path}: evaluate does not train, so it would change nothing")
-    if run.complete_folds:
+    if run.folds():
         if data_name:
             raise RecipeError(f"{run.path} holds {len(run.folds())} networks: give --checkpoint one of its parts")
         return _evaluate_folds(options, run, device)
-    if run.folds():
-        raise CheckpointError(f"{run.path}: its cross-validation is not complete: finetune again with --resume")
     loaded = _load(options, run)
     if data_name:
-        split = str(asked.get("evaluate.split", _WHOLE))
+        split = str(flatten(options.overrides.values).get("evaluate.split", _WHOLE))
         return _evaluate_external(options, loaded, run=run, data_name=data_name, split=split, device=device)
     dataset = open_recipe_dataset(loaded.recipe.data)
     if dataset.info.fingerprint != loaded.metadata.fingerprint:
@@ -82,8 +64,7 @@ def evaluate(options: RunOptions, checkpoint: str | None, data_name: str | None)
     _show(done, f"{run.path.name} on {dataset.info.name}, {split} ({evaluation.n} windows)")
     say_left_out(loaded.task, dataset)
     _append(options, [done], run)
-    name = loaded.recipe.name
-    show_runs(RUNS / name, metadata=done.metadata, task=loaded.task, name=name)
+    show_runs(done)
     return evaluation
 
 
@@ -122,23 +103,18 @@ def _evaluate_folds(options: RunOptions, run: RunFolder, device: torch.device) -
     for part in run.folds():
         loaded = _load(options, part)
         dataset = open_recipe_dataset(loaded.recipe.data)
-        split: str = loaded.recipe.evaluate.split
+        split = loaded.recipe.evaluate.split
         rows = loaded.task.evaluated_rows(dataset, split)
         evaluation = _evaluation(loaded, dataset, rows=rows, split=split, device=device)
         write_predictions(part, evaluation, split=split)
         parts.append(_result(loaded, evaluation, dataset, split=split))
-    last = parts[-1]
-    evaluation = last.task.pool(parts[0].target, [part.evaluation for part in parts])
-    pooled_split = f"{last.metadata.split} of {len(parts)} folds"
-    seconds = sum(part.metadata.seconds for part in parts)
-    n_train = round(sum(part.metadata.n_train for part in parts) / len(parts))
-    metadata = last.metadata.model_copy(
-        update={"split": pooled_split, "folds": len(parts), "seconds": seconds, "n_train": n_train}
-    )
-    done = last._replace(target=parts[0].target, evaluation=evaluation, metadata=metadata)
-    _show(done, f"{run.path.name} on {done.dataset.info.name}, {pooled_split} ({evaluation.n} windows)")
+    done = pooled(parts, run)
+    write_predictions(run, done.evaluation, split=parts[0].metadata.split)
+    pooled_split, n = done.metadata.split, done.evaluation.n
+    _show(done, f"{run.path.name} on {done.dataset.info.name}, {pooled_split} ({n} windows)")
     _append(options, [done], run)
-    return evaluation
+    show_runs(done)
+    return done.evaluation
 
 
 def _evaluate_external(

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 
+from ssl_bio.commands.comparison import show_runs
 from ssl_bio.commands.plan import RunOptions, RunPlan, SeedPlan, Start, asks_for_full, plan_seeds
-from ssl_bio.commands.rows import append_rows, draw, published, say_left_out, show_runs
+from ssl_bio.commands.result import RunResult, pooled, write_predictions
+from ssl_bio.commands.rows import append_rows, draw, published, say_left_out
 from ssl_bio.commands.steps import (
     already_complete,
     announce,
@@ -23,16 +24,15 @@ from ssl_bio.commands.steps import (
 )
 from ssl_bio.config import Recipe, Resolved, to_toml
 from ssl_bio.config.resolve import check_task
-from ssl_bio.console import note, warn
+from ssl_bio.console import note, stage, warn
 from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.errors import CheckpointError
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.pretexts.sources import seen_test_people
 from ssl_bio.results import sheet, tables
-from ssl_bio.results.evaluation import Evaluation
-from ssl_bio.runs.checkpoint import CheckpointMetadata, load_checkpoint, now
-from ssl_bio.runs.finished import CONSTANTS
-from ssl_bio.runs.folder import PREDICTIONS, RECIPE_FILE, RUNS, RunFolder
+from ssl_bio.results.tensorboard import check_tensorboard, event_log
+from ssl_bio.runs.checkpoint import load_checkpoint
+from ssl_bio.runs.folder import RECIPE_FILE, RunFolder
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.runs.transfer import n_parameters, transfer
 from ssl_bio.tasks.base import AnyTask, load_task
@@ -41,19 +41,6 @@ from ssl_bio.tasks.load import fit_input_scaling, load_finetuned, recipe_backbon
 from ssl_bio.tasks.train import train_task
 from ssl_bio.training import runtime
 from ssl_bio.training.fit import RunContext
-
-
-class RunResult(NamedTuple):
-    """A finished finetuning, without its weights."""
-
-    recipe: Recipe
-    task: AnyTask
-    target: Any  # a TargetSpec of the task's own class
-    evaluation: Evaluation
-    metadata: CheckpointMetadata
-    n_parameters: int
-    dataset: PreparedDataset
-
 
 #: Told of every epoch's history row, and of which part of a cross-validation it is (a single run: 0).
 AfterEpochOfPart = Callable[[int, Mapping[str, float]], None]
@@ -87,6 +74,7 @@ def finetune(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] |
     """Learn a downstream task on a backbone, once for each seed and each part of a cross-validation, and evaluate each
     on its test split."""
     sheet.check(options.sheet)
+    check_tensorboard(options.tensorboard)
     device = runtime.pick_device(options.device)
     if asks_for_full(options.overrides):
         note("--backbone-lr trains the backbone: --mode full")
@@ -96,11 +84,14 @@ def finetune(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] |
     start = plans[0].runs[0].start
     if start and not checkpoint:
         note(f"starting from the newest complete pretraining run: {start.path}")
-    results = [run_seed(options, plan, device) for plan in plans]
+    results = []
+    for number, plan in enumerate(plans, start=1):
+        with stage("seed", number, len(plans)):
+            results.append(run_seed(options, plan, device))
     first, evaluations = results[0], [one.evaluation for one in results]
-    if len(results) > 1 and len({tuple(one.metrics.values()) for one in evaluations}) == 1:
+    if len(results) > 1 and all(one.predicts_same(evaluations[0]) for one in evaluations):
         warn(
-            "all seeds agree in every metric: nothing in this run is random; to see the spread, pretrain once a seed "
+            "all seeds predict the same: nothing in this run is random; to see the spread, pretrain once a seed "
             "and give --checkpoint a path with {seed} in it"
         )
     recipe, split = first.recipe, first.metadata.split
@@ -111,7 +102,7 @@ def finetune(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] |
     tables.show(tables.comparison_table(evaluations, {**evaluations[0].baselines, **references}))
     if references and recipe.reference.source:
         note(f"reference: {recipe.reference.source}")
-    show_runs(RUNS / recipe.name, metadata=first.metadata, task=first.task, name=recipe.name)
+    show_runs(first)
     return [plan.run for plan in plans]
 
 
@@ -124,38 +115,24 @@ def run_seed(options: RunOptions, plan: SeedPlan, device: torch.device, reportin
         prepare(part.resolved)
     of_parts = reporting._replace(row=False)
     if plan.run.complete_folds and not options.overwrite:  # every part is there
-        return _pooled([_run_one(options, part, device, of_parts) for part in runs])
+        return pooled([_run_one(options, part, device, of_parts) for part in runs], plan.run)
     with plan.run.owned(kind="finetune", resume=options.resume, overwrite=options.overwrite):
         whole = runs[0].resolved.recipe
         data = whole.data.model_copy(update={"fold": -1})
         plan.run.write_text(RECIPE_FILE, to_toml(whole.model_copy(update={"data": data}), {}))
         options = options._replace(overwrite=False)
-        result = _pooled([_run_one(options, part, device, of_parts, index=index) for index, part in enumerate(runs)])
-        result = result._replace(metadata=result.metadata.model_copy(update={"run_id": plan.run.run_id}))
+        parts = []
+        for index, part in enumerate(runs):
+            with stage("fold", index + 1, len(runs)):
+                parts.append(_run_one(options, part, device, of_parts, index=index))
+        result = pooled(parts, plan.run)
+        write_predictions(plan.run, result.evaluation, split=parts[0].metadata.split)
         if reporting.figures:
             draw(result, plan.run)
         if reporting.row:
             append_rows(result, sheet_path=options.sheet, run=plan.run)
         plan.run.finish_folds(result.metadata)
     return result
-
-
-def _pooled(parts: Sequence[RunResult]) -> RunResult:
-    """Return the parts of a cross-validation as one result: every window is predicted by the network that did not learn
-    from its person."""
-    last = parts[-1]
-    evaluation = last.task.pool(parts[0].target, [part.evaluation for part in parts])
-    metadata = last.metadata.model_copy(
-        update={
-            "metrics": dict(evaluation.metrics),
-            "split": f"{last.metadata.split} of {len(parts)} folds",
-            "folds": len(parts),
-            "seconds": sum(part.metadata.seconds for part in parts),
-            "n_train": round(sum(part.metadata.n_train for part in parts) / len(parts)),
-            "finished_at": now(),
-        }
-    )
-    return last._replace(target=parts[0].target, evaluation=evaluation, metadata=metadata)
 
 
 def _resumed_parts(run: RunFolder, runs: Sequence[RunPlan]) -> list[RunPlan]:
@@ -204,13 +181,20 @@ def _run_one(
     anew = _transferred(backbone, start, dataset=dataset, recipe=recipe)
     target = task.target(dataset, task.training_rows(dataset, recipe.finetune.fit_on))
     model = task.build(backbone, target, spec)
-    with run.owned(kind="finetune", resume=options.resume, overwrite=options.overwrite):
+    with (
+        run.owned(kind="finetune", resume=options.resume, overwrite=options.overwrite),
+        event_log(run, on=options.tensorboard) as log_epoch,
+    ):
         seen = _announce(options, prepared, start, run=run, backbone=backbone, spec=spec, anew=anew)
         record(run, prepared.resolved, dataset, seen)
         learns_from = identity(dataset, f"{start.path} of {start.metadata.finished_at}" if start else "")
-        after_epoch = partial(reporting.after_epoch, index) if reporting.after_epoch else None
         context = RunContext(
-            run=run, device=device, resume=options.resume, identity=learns_from, after_epoch=after_epoch
+            run=run,
+            device=device,
+            resume=options.resume,
+            identity=learns_from,
+            after_epoch=partial(reporting.after_epoch, index) if reporting.after_epoch else None,
+            log_epoch=log_epoch,
         )
         result = train_task(task, model=model, target=target, dataset=dataset, spec=spec, context=context)
         model.load_state_dict(result.tensors)
@@ -295,14 +279,3 @@ def _evaluated_again(run: RunFolder, device: torch.device) -> RunResult:
     )
     n = n_parameters(loaded.model)
     return RunResult(loaded.recipe, loaded.task, loaded.target, evaluation, loaded.metadata, n, dataset)
-
-
-def write_predictions(run: RunFolder, evaluation: Evaluation, *, split: str, dataset: str = "") -> None:
-    """Write `predictions.npz`, of another split than test or of another dataset under a name that says so."""
-    suffix = "" if split == "test" and not dataset else f"-{dataset}-{split}" if dataset else f"-{split}"
-    constants = evaluation.predictions.constants
-    arrays = {**evaluation.predictions.arrays, **constants, CONSTANTS: np.array(list(constants), dtype=np.str_)}
-    singles = {
-        name: values.astype("float32") if values.dtype == "float64" else values for name, values in arrays.items()
-    }
-    run.write_arrays(f"{PREDICTIONS}{suffix}.npz", singles)

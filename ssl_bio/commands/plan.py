@@ -1,5 +1,8 @@
 """Of which runs a command is made: for each seed one, or one for each part of a cross-validation, each with the
-pretraining run that it starts from and the folder that it goes to."""
+pretraining run that it starts from and the folder that it goes to.
+
+Nothing here needs torch, so that a recipe, an option or a checkpoint that cannot be is refused at once.
+"""
 
 import hashlib
 import re
@@ -8,12 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssl_bio.config import COMMAND_LINE, ConfigLayer, Recipe, Resolved, flatten, load_recipe, resolve, with_value
-from ssl_bio.config.resolve import check_architecture, check_task, check_unused, from_checkpoint
-from ssl_bio.errors import CheckpointError
-from ssl_bio.results.search import short_keys
+from ssl_bio.config.resolve import check_architecture, check_pretext, check_task, check_unused, from_checkpoint
+from ssl_bio.errors import CheckpointError, RecipeError
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_metadata
 from ssl_bio.runs.folder import RUNS, RunFolder, newest_run, pretraining_run
 
+DEFAULT_RECIPE = "demo.toml"  # of pretraining
 DEFAULT_SHEET = Path("results.csv")
 _LONGEST_NAME = 100
 
@@ -34,6 +37,18 @@ _NOT_IN_FOLDER_NAMES = (
     "tune.",
 )
 
+#: What `evaluate` may change, for nothing is trained for it.
+_CHANGEABLE = (
+    "evaluate.",
+    "finetune.noise.dataset",
+    "finetune.noise.root",
+    "finetune.noise.target",
+    "data.root",
+    "data.missing",
+    "model_name",
+    "task_name",
+)
+
 
 class RunOptions(NamedTuple):
     """What the command line asks for, the same on every command.
@@ -48,6 +63,7 @@ class RunOptions(NamedTuple):
     overwrite: bool = False
     device: str = "auto"
     sheet: Path = DEFAULT_SHEET
+    tensorboard: bool = False
     grid: int = 0  # combinations or trials that are tried beside one another
     trials: int = 0  # of a search whose best values these are
     chosen: ConfigLayer = ConfigLayer({}, "")
@@ -87,6 +103,60 @@ class SeedPlan(NamedTuple):
         return self.runs[0].resolved.recipe.seed
 
 
+class PretrainPlan(NamedTuple):
+    """One pretraining: its recipe and where it goes."""
+
+    resolved: Resolved
+    run: RunFolder
+
+
+def plan_pretraining(options: RunOptions, seeds: Sequence[int] | None) -> list[PretrainPlan]:
+    """Return the pretraining of each seed and each part of a cross-validation.
+
+    Raises RecipeError when the recipe is not valid.
+    """
+    resolved = resolve([load_recipe(options.recipe or DEFAULT_RECIPE), options.overrides])
+    check_pretext(resolved.recipe)
+    plans = []
+    for one in [resolved.with_recipe(seed=seed) for seed in seeds] if seeds else [resolved]:
+        home = pretrain_folder(options, one.recipe, several=bool(seeds))
+        plans += [PretrainPlan(part, RunFolder(fold_folder(home, part.recipe))) for part in parts_of(one)]
+    return plans
+
+
+def plan_evaluation(options: RunOptions, checkpoint: str | None) -> RunFolder:
+    """Return the finetuned run to be evaluated: the one named (or whose weight file is), else the newest.
+
+    Raises CheckpointError when it is not there or not complete, and RecipeError for what evaluation cannot change.
+    """
+    run = RunFolder(Path(checkpoint)) if checkpoint else newest_run(RUNS, kind="finetune")
+    if run.path.is_file():
+        run = RunFolder(run.path.parent)
+    for path in flatten(options.overrides.values):
+        if not path.startswith(_CHANGEABLE):
+            raise RecipeError(f"--set {path}: evaluate does not train, so it would change nothing")
+    parts = run.folds()
+    if parts and not run.complete_folds:
+        raise CheckpointError(f"{run.path}: its cross-validation is not complete: finetune again with --resume")
+    stored = load_metadata(parts[0].path if parts else run.path).recipe
+    resolve([from_checkpoint(stored), options.overrides])
+    return run
+
+
+def plan_export(checkpoint: str) -> RunFolder:
+    """Return the complete run to be exported: a run folder, or the one whose weight file is given.
+
+    Raises CheckpointError when it is not there, or holds several networks.
+    """
+    run = RunFolder(Path(checkpoint))
+    if run.path.is_file():
+        run = RunFolder(run.path.parent)
+    if run.folds():
+        raise CheckpointError(f"{run.path} holds {len(run.folds())} networks: export one of its parts")
+    load_metadata(run.path)
+    return run
+
+
 def plan_seeds(options: RunOptions, checkpoint: str | None, seeds: Sequence[int] | None) -> list[SeedPlan]:
     """Return for each seed its run folder and its runs.
 
@@ -101,6 +171,11 @@ def plan_seeds(options: RunOptions, checkpoint: str | None, seeds: Sequence[int]
     for seed in each:
         _, resolved = _resolve_run(options, written, starts.first(seed))
         resolved = resolved if seed is None else resolved.with_recipe(seed=seed)
+        if options.tensorboard and resolved.recipe.finetune.solved:
+            raise RecipeError(
+                "--tensorboard would change nothing: this head is solved for, without epochs; --mode full, or "
+                'finetune.probe "gradient", trains one'
+            )
         home = RunFolder(_finetune_folder(options, resolved.recipe, several=bool(seeds)))
         runs = []
         for part in parts_of(resolved):
@@ -246,6 +321,8 @@ def _chosen_name(overrides: ConfigLayer, *, without: str) -> str:
 
 def choice_name(choice: Mapping[str, Any]) -> str:
     """Return a folder's name from chosen values: keys without their section where that tells them apart."""
+    from ssl_bio.results.search import short_keys  # imported when needed: tables need numpy, a plan does not
+
     names = short_keys(list(choice))
     text = ",".join(f"{name}={value_text(value)}" for name, value in zip(names, choice.values(), strict=True))
     name = re.sub(r"[^A-Za-z0-9.,=+_-]+", "-", text)

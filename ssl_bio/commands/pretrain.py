@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ssl_bio.commands.plan import RunOptions, fold_folder, parts_of, pretrain_folder
+from ssl_bio.commands.plan import DEFAULT_RECIPE, RunOptions, plan_pretraining
 from ssl_bio.commands.steps import (
     already_complete,
     announce,
@@ -23,15 +23,16 @@ from ssl_bio.commands.steps import (
     shown_metrics,
     with_default_target,
 )
-from ssl_bio.config import Recipe, Resolved, load_recipe, resolve
+from ssl_bio.config import Recipe, Resolved
 from ssl_bio.config.resolve import check_pretext
-from ssl_bio.console import note, table, warn
+from ssl_bio.console import note, stage, table, warn
 from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.data.loader import Loader
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.pretexts.base import AnyPretext, embedding_rank, load_pretext, probe_metrics, validation_metrics
 from ssl_bio.results import plots
 from ssl_bio.results.curves import learning_curves
+from ssl_bio.results.tensorboard import check_tensorboard, event_log
 from ssl_bio.runs.checkpoint import MODEL_FILE
 from ssl_bio.runs.files import read_json
 from ssl_bio.runs.folder import METRICS_FILE, RunFolder
@@ -42,25 +43,24 @@ from ssl_bio.training import runtime
 from ssl_bio.training.fit import FitResult, History, RunContext, Validate, fit
 from ssl_bio.training.objective import Objective
 
-DEFAULT_RECIPE = "demo.toml"
 _OF_ONE_RUN = ("lr_", "seconds", "epoch")
 
 
 def pretrain(options: RunOptions, seeds: Sequence[int] | None = None) -> list[RunFolder]:
     """Learn a backbone without labels, once for each seed; under cross-validation one for each part, which never sees
     the people of its test split."""
-    written = load_recipe(options.recipe or DEFAULT_RECIPE)
-    resolved = resolve([written, options.overrides])
-    several = [resolved.with_recipe(seed=seed) for seed in seeds] if seeds else [resolved]
-    plans = []
-    for one in several:
-        home = pretrain_folder(options, one.recipe, several=bool(seeds))
-        plans += [(part, RunFolder(fold_folder(home, part.recipe))) for part in parts_of(one)]
+    check_tensorboard(options.tensorboard)
+    plans = plan_pretraining(options, seeds)
     for part, run in plans:
         run.check(kind="pretrain", resume=options.resume, overwrite=options.overwrite)
         if len(plans) > 1 and not options.resume:
             _prepare(part)  # what cannot be is said before any of them is trained
-    runs = [_pretrain_one(options, part, run) for part, run in plans]
+    runs, n_seeds = [], len(seeds or [None])
+    n_parts = len(plans) // n_seeds
+    for index, (part, run) in enumerate(plans):
+        seed, fold = divmod(index, n_parts)
+        with stage("seed", seed + 1, n_seeds), stage("fold", fold + 1, n_parts):
+            runs.append(_pretrain_one(options, part, run))
     if len(runs) > 1:
         _show_all(runs)
     return runs
@@ -97,14 +97,21 @@ def _pretrain_one(options: RunOptions, resolved: Resolved, run: RunFolder) -> Ru
     backbone = recipe_backbone(recipe, spec)
     fit_input_scaling(backbone, dataset, recipe=recipe, spec=spec)
     objective = pretext.build(backbone, spec)
-    with run.owned(kind="pretrain", resume=options.resume, overwrite=options.overwrite):
+    with (
+        run.owned(kind="pretrain", resume=options.resume, overwrite=options.overwrite),
+        event_log(run, on=options.tensorboard) as log_epoch,
+    ):
         announce("pretrain", run=run, resolved=resolved, dataset=dataset, source=options.recipe or DEFAULT_RECIPE)
         say_padding(backbone)
         for line in pretext.notes(backbone, dataset):
             warn(line)
         record(run, resolved, dataset)
         context = RunContext(
-            run=run, device=device, resume=options.resume, identity=identity(dataset, pretext.learns_from)
+            run=run,
+            device=device,
+            resume=options.resume,
+            identity=identity(dataset, pretext.learns_from),
+            log_epoch=log_epoch,
         )
         result = _fit(pretext, objective, backbone=backbone, dataset=dataset, spec=spec, context=context)
         objective.module.load_state_dict(result.tensors)

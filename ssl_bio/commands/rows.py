@@ -1,11 +1,13 @@
-"""What is said and shared of an evaluated run: its figures, its rows in the sheet, and the tables around them."""
+"""What is said and shared of an evaluated run: its figures, its rows in the sheet, what was published, what was left
+out."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from ssl_bio.commands.result import RunResult
 from ssl_bio.config import Recipe
 from ssl_bio.console import warn
 from ssl_bio.data.dataset import PreparedDataset
@@ -20,26 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Evaluated(Protocol):
-    """What a row and figures are made of."""
-
-    @property
-    def recipe(self) -> Recipe: ...
-    @property
-    def task(self) -> AnyTask: ...
-    @property
-    def target(self) -> Any: ...  # a TargetSpec of the task's own class
-    @property
-    def evaluation(self) -> Evaluation: ...
-    @property
-    def metadata(self) -> CheckpointMetadata: ...
-    @property
-    def n_parameters(self) -> int: ...
-    @property
-    def dataset(self) -> PreparedDataset: ...
-
-
-def draw(done: Evaluated, run: RunFolder) -> None:
+def draw(done: RunResult, run: RunFolder) -> None:
     """Draw an evaluated run into its folder: its curves, and what its task shows of the evaluation."""
     plots.draw(
         run,
@@ -64,17 +47,17 @@ def task_figures(
     }
 
 
-def append_rows(done: Evaluated, *, sheet_path: Path, run: RunFolder) -> int:
+def append_rows(done: RunResult, *, sheet_path: Path, run: RunFolder) -> int:
     """Append the rows of an evaluated run to the sheet; return how many. Those that are there already are replaced."""
     described = _described(done, run)
     rows = tables.sheet_rows(
         done.evaluation, metadata=done.metadata, described=described, task_name=done.task.task_name()
     )
-    sheet.append(sheet_path, rows, replaced_run=run.replaced_run_id)
+    sheet.append(sheet_path, rows, replaced_runs=run.replaced_run_ids)
     return len(rows)
 
 
-def _described(done: Evaluated, run: RunFolder) -> dict[str, object]:
+def _described(done: RunResult, run: RunFolder) -> dict[str, object]:
     """Return the columns that only the recipe and the data know."""
     recipe, metadata, info = done.recipe, done.metadata, done.dataset.info
     config = recipe.finetune
@@ -111,12 +94,6 @@ def _row_id(run: RunFolder, *, split: str, fingerprint: str, settings: Mapping[s
     """Return the id of a run's evaluation: the same evaluation again gives the same one."""
     how = json.dumps([split, fingerprint, settings], sort_keys=True)
     return f"{run.run_id}-{hashlib.sha256(how.encode()).hexdigest()[:6]}"
-
-
-def show_runs(folder: Path, *, metadata: CheckpointMetadata, task: AnyTask, name: str) -> None:
-    """Show all finetuned runs of a recipe that answered the same question on the same split."""
-    title = f"{name}: every finetuned run so far, {metadata.split}"
-    tables.show(tables.runs_table(folder, like=metadata, leading=task.leading_metrics, title=title))
 
 
 def published(recipe: Recipe) -> dict[str, dict[str, float]]:

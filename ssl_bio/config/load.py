@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tomlkit
 
-from ssl_bio.config.recipe import Recipe, compose
+from ssl_bio.config.recipe import Recipe, compose, flatten
 from ssl_bio.errors import RecipeError
 
 COMMAND_LINE = "command line"
@@ -145,6 +145,11 @@ def to_toml(recipe: Recipe, origins: Mapping[str, str]) -> str:
     nothing_searched = {"tune"} if recipe.tune == Recipe().tune else None
     _write_table(document, recipe.model_dump(mode="json", exclude=nothing_searched), prefix="", origins=origins)
     return tomlkit.dumps(document)
+
+
+def toml_lines(values: Mapping[str, Any]) -> list[str]:
+    """Return values of one section as lines of TOML, those of sections inside it as `section.key`."""
+    return [f"{path} = {tomlkit.item(value).as_string()}" for path, value in flatten(values).items()]
 
 
 def _write_table(table: Any, values: Mapping[str, Any], *, prefix: str, origins: Mapping[str, str]) -> None:

@@ -54,6 +54,7 @@ class S4DKernel(nn.Module, OwnLearningRate):
         self.frequency = nn.Parameter(_frequencies(n, init).repeat(n_channels, 1))
         self.output = nn.Parameter(torch.randn(n_channels, n, 2) * math.sqrt(0.5))
         self._cached: tuple[tuple[object, ...], Tensor] | None = None
+        self._fixed: Tensor | None = None
 
     def parameter_overrides(self) -> ParameterOverrides:
         """Return A and the step."""
@@ -76,6 +77,8 @@ class S4DKernel(nn.Module, OwnLearningRate):
         In evaluation without gradients the last one is kept and given again, until a parameter's version or the
         mode changes (fused optimisers change weights without a new version, but not between two evaluations).
         """
+        if self._fixed is not None and self._fixed.shape[-1] == length:
+            return self._fixed
         if self.training or torch.is_grad_enabled():
             return self._kernel(length)
         state = (length, *((p.data_ptr(), p._version) for p in self.parameters()))
@@ -85,8 +88,13 @@ class S4DKernel(nn.Module, OwnLearningRate):
 
     def train(self, mode: bool = True) -> "S4DKernel":
         """Set the mode, and drop the kept kernel."""
-        self._cached = None
+        self._cached = self._fixed = None
         return super().train(mode)
+
+    def fix(self) -> None:
+        """Take the kernel of the last evaluation for a constant, whatever becomes of the parameters, until the mode is
+        set: for an export, which knows neither complex numbers nor other lengths."""
+        self._fixed = self._cached[1].clone() if self._cached else None
 
     def _kernel(self, length: int) -> Tensor:
         # A^(a S + b) = A^(a S) A^b: the Vandermonde product becomes a product of two thin matrices, and

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 Metrics = Mapping[str, float]
@@ -45,6 +46,15 @@ class Evaluation:
     def history_row(self) -> dict[str, float]:
         """Return loss and metrics."""
         return {"loss": self.loss, **self.metrics}
+
+    def predicts_same(self, other: "Evaluation") -> bool:
+        """Return whether another evaluation holds the very same predictions, not only metrics that tie."""
+        ours, theirs = self.predictions.arrays, other.predictions.arrays
+        return ours.keys() == theirs.keys() and all(_equal(ours[name], theirs[name]) for name in ours)
+
+
+def _equal(ours: NDArray[Any], theirs: NDArray[Any]) -> bool:
+    return np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f")
 
 
 class Table(NamedTuple):

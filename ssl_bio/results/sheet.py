@@ -7,7 +7,7 @@ columns that it lacks are added by one atomic rewrite. Every change happens unde
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,7 +43,7 @@ PROVENANCE_COLUMNS = (
     "split_scheme",
     "fit_on",
     "label_fraction",
-    "epochs",
+    "epochs",  # this one and the next two: of a cross-validation the means over its parts
     "best_epoch",
     "n_train",
     "n_test",
@@ -67,10 +67,10 @@ def columns() -> list[str]:
     return [*LAB_COLUMNS, *(name for name in metrics() if name not in LAB_COLUMNS), *PROVENANCE_COLUMNS]
 
 
-def append(path: Path, rows: Sequence[Row], *, replaced_run: str = "") -> None:
+def append(path: Path, rows: Sequence[Row], *, replaced_runs: Collection[str] = ()) -> None:
     """Append rows to the sheet at `path`, making it first if need be; a row that is there already is replaced.
 
-    A row is known by its `run_id` and `task_name`. Rows of a `replaced_run`, whose weights are gone, go too. Metrics
+    A row is known by its `run_id` and `task_name`. Rows of `replaced_runs`, whose weights are gone, go too. Metrics
     are written with the digits they are declared with; what a row lacks stays empty. Safe under concurrent appends:
     each call writes whole rows under a lock.
 
@@ -82,7 +82,7 @@ def append(path: Path, rows: Sequence[Row], *, replaced_run: str = "") -> None:
         _check_regular(path)
         with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS, mode=0o666):
             new = [{name: _format(name, row.get(name)) for name in columns()} for row in rows]
-            _append_locked(path, new, replaced_run)
+            _append_locked(path, new, replaced_runs)
     except TimeoutError as error:
         raise SheetError(f"{path}: another process has held {path}.lock for {_LOCK_SECONDS} s") from error
     except OSError as error:
@@ -129,13 +129,13 @@ class _Sheet(NamedTuple):
         return buffer.getvalue()
 
 
-def _append_locked(path: Path, rows: list[dict[str, str]], replaced_run: str) -> None:
+def _append_locked(path: Path, rows: list[dict[str, str]], replaced_runs: Collection[str]) -> None:
     if not path.exists() or path.stat().st_size == 0:
         _replace(path, _Sheet(columns(), [[row[name] for name in columns()] for row in rows]))
         return
     sheet = _parse(path)
     names = [*sheet.names, *(name for name in columns() if name not in sheet.names)]
-    kept, replaced = _split_off(sheet, rows, replaced_run)
+    kept, replaced = _split_off(sheet, rows, replaced_runs)
     # What the lab wrote into columns of its own stays with a row that is replaced.
     new = [[row.get(name, old.get(name, "")) for name in names] for row, old in zip(rows, replaced, strict=True)]
     if len(names) > len(sheet.names) or len(kept) < len(sheet.rows):
@@ -153,13 +153,13 @@ def _append_locked(path: Path, rows: list[dict[str, str]], replaced_run: str) ->
 
 
 def _split_off(
-    sheet: _Sheet, rows: Sequence[Mapping[str, str]], replaced_run: str
+    sheet: _Sheet, rows: Sequence[Mapping[str, str]], replaced_runs: Collection[str]
 ) -> tuple[list[list[str]], list[Mapping[str, str]]]:
     """Return the existing rows without those that `rows` replace, and for each of `rows` the one that it replaces."""
     existing = [dict(zip(sheet.names, row, strict=False)) for row in sheet.rows]
     ids = [(row.get("run_id", ""), row.get("task_name", "")) for row in existing]
     wanted = [(row["run_id"], row["task_name"]) for row in rows]
-    gone = [bool(replaced_run) and own.startswith(f"{replaced_run}-") for own, _ in ids]
+    gone = [own.rpartition("-")[0] in replaced_runs for own, _ in ids]
     stays = [not left and (not own[0] or own not in wanted) for left, own in zip(gone, ids, strict=True)]
     kept = [row for row, keep in zip(sheet.rows, stays, strict=True) if keep]
     by_id = {own: row for own, row in zip(ids, existing, strict=True) if own[0]}

@@ -1,8 +1,6 @@
 """Tables for the terminal, and the rows that a lab shares."""
 
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +11,6 @@ from ssl_bio.console import table
 from ssl_bio.metrics import lower_is_better, metric_text, metrics
 from ssl_bio.results.evaluation import Baselines, Evaluation, Group, Table
 from ssl_bio.runs.checkpoint import CheckpointMetadata, now
-from ssl_bio.runs.files import read_json
-from ssl_bio.runs.folder import METRICS_FILE
 
 
 def sheet_rows(
@@ -103,29 +99,6 @@ def _beside(name: str, theirs: float | None, ours: float) -> str:
     return f"{metric_text(name, theirs)} ({'' if difference.startswith('-') else '+'}{difference})"
 
 
-def runs_table(folder: Path, *, like: CheckpointMetadata, leading: Sequence[str], title: str) -> list[Table]:
-    """Return all complete finetuned runs in a recipe's folder on the same data, question and split: a row for each way
-    to finetune, mean ± std over seeds; nothing where there is but one."""
-    groups: dict[str, list[dict[str, float]]] = {}
-    for path in sorted(folder.glob(f"finetune-*-seed*/{METRICS_FILE}")):
-        result = read_json(path)
-        same = all(result.get(key) == getattr(like, key) for key in ("kind", "fingerprint", "split", "folds"))
-        is_single_part = bool(re.search(r"-fold\d+$", path.parent.name))  # which has a test split of its own
-        if same and not is_single_part and _question(result.get("target")) == _question(like.target):
-            name = path.parent.name.removeprefix("finetune-").rpartition("-seed")[0]
-            groups.setdefault(name, []).append(result["metrics"])
-    names = [name for name in leading if all(name in one for values in groups.values() for one in values)]
-    if len(groups) < 2 or not names:
-        return []
-    sign = 1 if lower_is_better(names[0]) else -1
-    ordered = sorted(groups.items(), key=lambda item: sign * np.mean([one[names[0]] for one in item[1]]))
-    rows = [
-        [mode, str(len(values)), *(mean_std(name, np.array([one[name] for one in values])) for name in names)]
-        for mode, values in ordered
-    ]
-    return [Table(title, ["finetuned by", "runs", *names], rows)]
-
-
 class Ranked(NamedTuple):
     """One of several things that were tried: what tells it apart, its metrics once a seed, and what else is said."""
 
@@ -164,11 +137,6 @@ def ranked_table(
         for entry in sorted(entries, key=rank)[:most]
     ]
     return Table(title, [*head, *names, *remarks], rows)
-
-
-def _question(target: object) -> object:
-    """Return what a stored target asks, without what was measured on training windows."""
-    return (target.get("task"), target.get("names")) if isinstance(target, dict) else None
 
 
 def shared_metrics(results: Sequence[Mapping[str, float]]) -> list[str]:

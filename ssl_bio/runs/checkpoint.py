@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import Tensor
 
 from ssl_bio.errors import CheckpointError
 from ssl_bio.runs.files import load_header, load_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT_VERSION = 2
 MODEL_FILE = "model.safetensors"
@@ -53,7 +55,7 @@ class Checkpoint(NamedTuple):
 
     path: Path
     metadata: CheckpointMetadata
-    tensors: dict[str, Tensor]
+    tensors: "dict[str, Tensor]"
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -1,30 +1,40 @@
-"""Files that appear whole or not at all: written to a temporary name in the same folder, flushed, renamed."""
+"""Files that appear whole or not at all: written to a temporary name in the same folder, flushed, renamed.
+
+Torch is imported where tensors are: to look into a run it is not needed.
+"""
 
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from ssl_bio.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _HEADER_KEY = "ssl_bio"
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary name to write to, flushed and renamed to `path` when the block ends well.
+    """Yield the name of an empty temporary file to write to, flushed and renamed to `path` when the block ends well.
+
+    Its rights are those that the umask gives, also where a library replaces it by a file of its own.
 
     Raises CheckpointError when it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        rights = temporary.stat().st_mode
         yield temporary
+        if temporary.stat().st_mode != rights:
+            temporary.chmod(rights)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -40,6 +50,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a binary file."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Return what a JSON file holds; empty when it cannot be read or holds something else than an object."""
     try:
@@ -49,8 +65,10 @@ def read_json(path: Path) -> dict[str, Any]:
     return result if isinstance(result, dict) else {}
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+def save_tensors(path: Path, tensors: "Mapping[str, Tensor]", header: Mapping[str, Any]) -> None:
     """Write a safetensors file with a JSON header."""
+    from safetensors.torch import save_file
+
     detached = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
         try:
@@ -59,7 +77,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
             raise CheckpointError(f"{path}: cannot be written: {error}") from error
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """Read a safetensors file and its JSON header. Raises CheckpointError."""
     header = load_header(path)
     try:
@@ -75,7 +93,7 @@ def load_header(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such weight file")
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get(_HEADER_KEY, "null"))
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: truncated or no safetensors file ({error})") from error

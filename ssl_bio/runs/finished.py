@@ -1,7 +1,6 @@
 """Runs that ended, read without their weights: what they gave, what they were made of, and which could not be read."""
 
 import tomllib
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +12,8 @@ from ssl_bio.errors import CheckpointError
 from ssl_bio.runs.audit import DataAudit
 from ssl_bio.runs.checkpoint import CheckpointMetadata, check_version
 from ssl_bio.runs.files import read_json
-from ssl_bio.runs.folder import DATA_FILE, METRICS_FILE, PREDICTIONS, RECIPE_FILE, RunFolder
+from ssl_bio.runs.folder import CONSTANTS, DATA_FILE, METRICS_FILE, PREDICTIONS, RECIPE_FILE, RunFolder
 from ssl_bio.runs.study import STUDY_FILE
-
-CONSTANTS = "constants"  # the array of predictions that names those which are the same for all windows
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -122,7 +119,7 @@ def read_predictions(run: FinishedRun) -> StoredPredictions | None:
 
     Raises CheckpointError when the file is broken.
     """
-    parts = [_read_arrays(folder.path / f"{PREDICTIONS}.npz") for folder in (run.folder, *run.folder.folds())]
+    parts = [_predictions_in(folder) for folder in (run.folder, *run.folder.folds())]
     whole, *folds = parts
     if whole is not None:
         return whole
@@ -134,19 +131,19 @@ def read_predictions(run: FinishedRun) -> StoredPredictions | None:
     return StoredPredictions(arrays, known[0].constants)
 
 
-def _read_arrays(path: Path) -> StoredPredictions | None:
-    if not path.exists():
-        return None
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            found = {name: np.asarray(file[name]) for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: broken: {error}") from error
+def _predictions_in(folder: RunFolder) -> StoredPredictions | None:
+    name = f"{PREDICTIONS}.npz"
+    return stored_predictions(folder, name) if (folder.path / name).exists() else None
+
+
+def stored_predictions(folder: RunFolder, name: str) -> StoredPredictions:
+    """Return what a file of predictions in a run folder holds. Raises CheckpointError when it is missing or broken."""
+    found = folder.read_arrays(name)
     n = len(found.get("row", ()))
     named = found.pop(CONSTANTS, None)
     # Before the names were written, what has another length than the windows was no array of windows.
-    constants = {name for name in found if len(found[name]) != n} if named is None else set(named.tolist())
+    constants = {own for own in found if len(found[own]) != n} if named is None else set(named.tolist())
     return StoredPredictions(
-        {name: values for name, values in found.items() if name not in constants},
-        {name: values for name, values in found.items() if name in constants},
+        {own: values for own, values in found.items() if own not in constants},
+        {own: values for own, values in found.items() if own in constants},
     )

@@ -10,6 +10,8 @@
   predictions*.npz    after `evaluate`
   fold0/ fold1/ ...   run folders: the parts of a cross-validation, which has no weights of its own
   figures/            plots
+  events/             TensorBoard events, with --tensorboard
+  export/             its network for other programs, after `export`
   resume/             optimizer and loop state, gone once the run is complete
 
 While a process is at work in it, `.<run>.lock` beside it says which.
@@ -25,13 +27,11 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+from zipfile import BadZipFile
 
-import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
-from torch import Tensor
 
 from ssl_bio.errors import CheckpointError
 from ssl_bio.runs.checkpoint import (
@@ -44,15 +44,22 @@ from ssl_bio.runs.checkpoint import (
 )
 from ssl_bio.runs.files import atomic_write, entries_of, load_tensors, read_json, save_tensors, write_text
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
 RUNS = Path("checkpoints")
 RECIPE_FILE = "recipe.toml"
 DATA_FILE = "data.json"
 RUN_FILE = "run.json"
+CONSTANTS = "constants"  # the array of predictions that names those which are the same for all windows
 PREDICTIONS = "predictions"  # how the files of predictions begin; this with .npz: of the test split
 HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
 RESUME_FOLDER = "resume"
 FIGURES_FOLDER = "figures"
+EVENTS_FOLDER = "events"
+EXPORT_FOLDER = "export"
 GRID_FOLDER = "grid"
 _FOLD = re.compile(r"fold\d+")
 
@@ -108,7 +115,7 @@ class RunFolder:
             self.check(kind=kind, resume=resume, overwrite=overwrite)  # for another may have been quicker
             try:
                 place.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
-                replaced = self.run_id
+                replaced = [own for own in (self.run_id, *self.replaced_run_ids) if own]
                 if overwrite and self.path.exists():
                     shutil.rmtree(self.path)
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -127,9 +134,12 @@ class RunFolder:
         return str(read_json(self.path / RUN_FILE).get("run_id", ""))
 
     @property
-    def replaced_run_id(self) -> str:
-        """Return the id of the run that stood here before `--overwrite`; empty where there was none."""
-        return str(read_json(self.path / RUN_FILE).get("replaces", ""))
+    def replaced_run_ids(self) -> list[str]:
+        """Return the ids of the runs that stood here before `--overwrite`, the last one first.
+
+        More than one counts where a run was replaced before it could replace the rows of the one before.
+        """
+        return [str(own) for own in read_json(self.path / RUN_FILE).get("replaces", [])]
 
     @property
     def complete(self) -> bool:
@@ -187,13 +197,25 @@ class RunFolder:
             draw(temporary)
         return folder / name
 
-    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> Path:
+    def write_arrays(self, name: str, arrays: "Mapping[str, NDArray[Any]]") -> Path:
         """Write an `.npz` without objects, whole or not at all."""
+        import numpy as np
+
         with atomic_write(self.path / name) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types keyword arrays loosely
         return self.path / name
 
-    def finish(self, tensors: Mapping[str, Tensor], metadata: CheckpointMetadata) -> None:
+    def read_arrays(self, name: str) -> "dict[str, NDArray[Any]]":
+        """Return what an `.npz` holds. Raises CheckpointError when it is missing or broken."""
+        import numpy as np
+
+        try:
+            with (self.path / name).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                return dict(file)
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
+            raise CheckpointError(f"{self.path / name}: cannot be read: {error}") from error
+
+    def finish(self, tensors: "Mapping[str, Tensor]", metadata: CheckpointMetadata) -> None:
         """Write weights and result, then drop the resume state: the run is complete."""
         save_tensors(self.path / MODEL_FILE, tensors, metadata.model_dump(mode="json"))
         self.finish_folds(metadata)
@@ -203,13 +225,13 @@ class RunFolder:
         """Write the result: of a cross-validation, what its parts gave together."""
         self.write_json(METRICS_FILE, metadata.model_dump(mode="json", exclude={"recipe"}))
 
-    def save_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    def save_state(self, tensors: "Mapping[str, Tensor]", state: Mapping[str, Any]) -> None:
         """Write the resume state as one file, so that it is of one epoch."""
         folder = self.path / RESUME_FOLDER
         folder.mkdir(exist_ok=True)
         save_tensors(folder / "state.safetensors", tensors, {"format_version": FORMAT_VERSION, **state})
 
-    def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    def load_state(self) -> "tuple[dict[str, Tensor], dict[str, Any]] | None":
         """Return the resume state, or None when the run has none yet."""
         path = self.path / RESUME_FOLDER / "state.safetensors"
         if not path.exists():
@@ -257,7 +279,10 @@ def newest_run(root: Path, *, kind: str, name: str = "", preferred: str = "") ->
 
 
 def _is_run_file(name: str) -> bool:
-    known = (MODEL_FILE, RECIPE_FILE, DATA_FILE, RUN_FILE, HISTORY_FILE, METRICS_FILE, RESUME_FOLDER, FIGURES_FOLDER)
+    known = (
+        *(MODEL_FILE, RECIPE_FILE, DATA_FILE, RUN_FILE, HISTORY_FILE, METRICS_FILE),
+        *(RESUME_FOLDER, FIGURES_FOLDER, EVENTS_FOLDER, EXPORT_FOLDER),
+    )
     return (
         name in known
         or bool(_FOLD.fullmatch(name))

@@ -17,8 +17,9 @@ from ssl_bio.data.augmentations import check_augmentations
 from ssl_bio.data.dataset import DatasetInfo, PreparedDataset, Rows
 from ssl_bio.data.loader import BatchSource, Loader, SignalDataset, check_missing
 from ssl_bio.data.splits import draw_labelled, draw_people, draw_share
-from ssl_bio.errors import DataError, RecipeError, SslBioError
+from ssl_bio.errors import CheckpointError, DataError, RecipeError, SslBioError
 from ssl_bio.models.base import Backbone, SignalNetwork
+from ssl_bio.models.onnx import ExportedNetwork
 from ssl_bio.results.evaluation import Evaluation, Predictions, Table
 from ssl_bio.runs.checkpoint import CheckpointMetadata
 from ssl_bio.runs.inputs import InputSpec, input_spec
@@ -192,6 +193,13 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
             "pretrain.probe_every to 0"
         )
 
+    def exported(self, model: ModelT, target: TargetT, spec: InputSpec) -> ExportedNetwork:
+        """Return a network as other programs run it: from windows as the dataset has them to answers.
+
+        Raises CheckpointError for a task that has no such form.
+        """
+        raise CheckpointError(f"finetune.task {self.config.task!r}: its network has no form for other programs")
+
     # What comes of a solver instead of training.
 
     @contextmanager
@@ -243,11 +251,12 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
         return self.score(target, Predictions(arrays={**whose, **found.arrays}, constants=found.constants))
 
     def pool(self, target: TargetT, parts: Sequence[Evaluation]) -> Evaluation:
-        """Score the predictions of all parts of a cross-validation as one."""
+        """Score the predictions of all parts of a cross-validation as one; `fold` says which part predicted a row."""
         arrays = {
             name: np.concatenate([part.predictions.arrays[name] for part in parts])
             for name in parts[0].predictions.arrays
         }
+        arrays["fold"] = np.repeat(np.arange(len(parts)), [len(part.predictions.arrays["row"]) for part in parts])
         return self.score(target, Predictions(arrays=arrays, constants=parts[0].predictions.constants))
 
     def input_spec(self, info: DatasetInfo, start: CheckpointMetadata | None = None) -> InputSpec:

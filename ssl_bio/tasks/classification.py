@@ -40,6 +40,11 @@ class ClassTarget(WindowTarget):
         """Return probabilities."""
         return outputs.double().softmax(dim=1)
 
+    @property
+    def meaning(self) -> str:
+        """Return in words what stands in the columns of predictions."""
+        return f"probability of {', '.join(self.names)}, which add up to 1"
+
 
 class Classification(WindowTask[ClassificationConfig, EvaluateConfig, ClassTarget]):
     """Which class a window is of."""

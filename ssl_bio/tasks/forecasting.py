@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_bio.config.tasks import ForecastingConfig, ForecastingEvaluateConfig
@@ -16,6 +16,7 @@ from ssl_bio.data.loader import Batch, Loader
 from ssl_bio.errors import CheckpointError, DataError
 from ssl_bio.models.base import Backbone, SignalNetwork, StreamingBackbone
 from ssl_bio.models.forecaster import Forecaster, LastTokenForecaster, PatchForecaster, Scaling, StreamingForecaster
+from ssl_bio.models.onnx import ExportedNetwork
 from ssl_bio.results.evaluation import Evaluation, Group, Predictions
 from ssl_bio.results.plots import ACCENT, GREY, SECOND, stacked_axes
 from ssl_bio.runs.checkpoint import CheckpointMetadata
@@ -222,6 +223,12 @@ class Forecasting(Task[ForecastingConfig, ForecastingEvaluateConfig, SeriesTarge
             baselines=baselines,
         )
 
+    def exported(self, model: Forecaster, target: SeriesTarget, spec: InputSpec) -> ExportedNetwork:
+        """Return the network from the last `time_steps` samples to the next ones, which may be fed to it in turn."""
+        n = model.prediction_length
+        meaning = f"(batch, {n}): the next {'sample' if n == 1 else f'{n} samples'}, unit: {target.unit}"
+        return ExportedNetwork(NextSamples(model).eval(), 1, target.time_steps, {"forecast": meaning})
+
     def figures(self, target: SeriesTarget, evaluation: Evaluation, *, sampling_rate: float) -> "dict[str, Figure]":
         """Return free-running forecasts of the first series beside the truth and the last season."""
         arrays = evaluation.predictions.arrays
@@ -238,6 +245,20 @@ class Forecasting(Task[ForecastingConfig, ForecastingEvaluateConfig, SeriesTarge
         all_axes[0].legend(loc="upper left", fontsize=8, ncols=3)
         all_axes[-1].set_xlabel("time in s after the last sample that was shown")
         return {"forecast": figure}
+
+
+class NextSamples(nn.Module):
+    """Histories `(batch, 1, time_steps)` -> the samples that follow, `(batch, prediction_length)`, in their unit."""
+
+    def __init__(self, model: Forecaster) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, history: Tensor) -> Tensor:
+        series = history[:, 0]
+        scale = self.model.scale(series)
+        forecasts: Tensor = self.model(scale.standardised(series))
+        return scale.restored(forecasts[:, -self.model.prediction_length :])
 
 
 class ForecastObjective(BaseObjective):

@@ -41,6 +41,11 @@ class LabelTarget(WindowTarget):
         """Return probabilities."""
         return outputs.double().sigmoid()
 
+    @property
+    def meaning(self) -> str:
+        """Return in words what stands in the columns of predictions."""
+        return f"probability of each of {', '.join(self.names)}"
+
 
 class Multilabel(WindowTask[MultilabelConfig, EvaluateConfig, LabelTarget]):
     """Which labels a window has."""

@@ -106,6 +106,13 @@ class ValueTarget(WindowTarget):
         lower = centres.expand_as(share).gather(-1, middle) - width / 2
         return (lower + width * inside)[..., 0]
 
+    @property
+    def meaning(self) -> str:
+        """Return in words what stands in the columns of predictions."""
+        return ", ".join(
+            f"{name} in {unit}" if unit else name for name, unit in zip(self.names, self.units, strict=True)
+        )
+
     def _centres(self, like: Tensor) -> Tensor:
         return torch.tensor(self.bins, dtype=like.dtype, device=like.device)  # (n_values, n_bins)
 

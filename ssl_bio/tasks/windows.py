@@ -21,6 +21,7 @@ from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.metrics import compute, metrics_of
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.models.heads import Predictor, Unit
+from ssl_bio.models.onnx import ExportedNetwork
 from ssl_bio.results.evaluation import Evaluation, Group, Predictions
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import EvaluationRequest, ScoredPredictions, TargetSpec, Task, expect, ordered_loader
@@ -45,6 +46,11 @@ class WindowTarget(TargetSpec):
     @abstractmethod
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return what outputs `(batch, n_outputs)` mean: probabilities, or values in their units."""
+
+    @property
+    def meaning(self) -> str:
+        """Return in words what stands in the columns of predictions."""
+        return ", ".join(self.names)
 
 
 ConfigT = TypeVar("ConfigT", bound=WindowTaskConfig)
@@ -302,6 +308,16 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
                 shown = crop if rate == 1 else time_stretch(crop, np.full((len(crop), 1), rate))
                 yield model(torch.from_numpy(shown).to(device)), rate
 
+    def exported(self, model: Predictor, target: TargetT, spec: InputSpec) -> ExportedNetwork:
+        """Return the network from windows to predictions, as `predict` has them without other speeds."""
+        window = model.window or spec.length
+        starts = [int(crop[0]) for crop in even_crops(np.arange(spec.length, dtype=np.float32), window)]
+        answers = WindowAnswers(model, target, starts=starts, window=window)
+        shape = f"(batch, {len(target.names)})"
+        return ExportedNetwork(
+            answers.eval(), spec.n_channels, spec.length, {self.prediction_array: f"{shape}: {target.meaning}"}
+        )
+
     def score(self, target: TargetT, predictions: Predictions) -> Evaluation:
         """Return the metrics that are defined on the task's predictions."""
         arrays = predictions.arrays
@@ -339,6 +355,20 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
     def check_same_question(self, target: TargetT, info: DatasetInfo) -> None:
         """Raise DataError when another dataset's target of the same name is of another kind."""
         self.target_infos(info)
+
+
+class WindowAnswers(nn.Module):
+    """Windows `(batch, n_channels, length)` -> predictions `(batch, n)` in float32, means over the crops of `window`
+    samples that begin at `starts`."""
+
+    def __init__(self, model: Predictor, target: WindowTarget, *, starts: Sequence[int], window: int) -> None:
+        super().__init__()
+        self.model, self.target = model, target
+        self.starts, self.window = tuple(starts), window
+
+    def forward(self, signals: Tensor) -> Tensor:
+        crops = [signals[..., start : start + self.window] for start in self.starts]
+        return torch.stack([self.target.predictions(self.model(crop)) for crop in crops]).mean(dim=0).float()
 
 
 class WindowObjective(BaseObjective):

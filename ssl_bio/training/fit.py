@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ssl_bio.console import Ticker, progress
+from ssl_bio.console import TrainingWatch, training_progress
 from ssl_bio.data.loader import BatchSource
 from ssl_bio.errors import CheckpointError, TrainingError
 from ssl_bio.metrics import lower_is_better
@@ -23,11 +23,12 @@ from ssl_bio.training.objective import Objective, TensorBatch
 History = Sequence[Mapping[str, float]]
 #: The history of the epochs before -> more metrics of the epoch that just ended.
 Validate = Callable[[History], dict[str, float]]
-#: Told of the history row of every epoch, those of a resumed run's past included; what it raises stops the training.
+#: Told of the history row of every epoch, with its `epoch` and `seconds`, those of a resumed run's past included; what
+#: it raises stops the training.
 AfterEpoch = Callable[[Mapping[str, float]], None]
 
-
-_LONGEST_TITLE = 28  # characters, beside which a bar and live losses fit into 80 columns
+#: Metrics of an epoch so far that are shown while it lasts.
+_LIVE = ("loss", "mse", "ce", "hit_rate", "accuracy", "perplexity")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +65,15 @@ class FitResult(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """Where a run trains, whether it goes on with what it finds there, and who is told of every epoch."""
+    """Where a run trains, whether it goes on with what it finds there, and who is told of every epoch: who judges it,
+    and who writes it down."""
 
     run: RunFolder
     device: torch.device
     resume: bool
     identity: str  # of data and starting weights
     after_epoch: AfterEpoch | None = None
+    log_epoch: AfterEpoch | None = None
 
 
 @dataclass
@@ -128,10 +131,10 @@ def fit(
     state = _restore(loop) if context.resume else _State()
     for past in state.history:
         _tell(context, past)
-    with progress(_title(run.path.name), settings.epochs * len(loader)) as tick:
+    with training_progress(epochs=settings.epochs, steps=len(loader), done=state.epoch) as watch:
         while state.epoch < settings.epochs and not _stale(state, settings):
             started = time.perf_counter()
-            row = _train_epoch(loop, state.epoch, tick)
+            row = _train_epoch(loop, state.epoch, watch)
             state.epoch += 1
             if not all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters()):
                 raise TrainingError(_explain_lost_weights(state.epoch))
@@ -144,6 +147,7 @@ def fit(
             run.write_history(state.history)
             _save(loop, state)
             _tell(context, state.history[-1])
+            watch.epoch(state.epoch, _shown(row, ("loss", "val_loss", settings.monitor)))
     if state.epoch and not state.best:
         raise TrainingError(
             f"no epoch has a {settings.monitor}, so none can be chosen: validation lacks a class or a label that it "
@@ -154,11 +158,12 @@ def fit(
 
 
 def _tell(context: RunContext, row: Mapping[str, float]) -> None:
-    if context.after_epoch:
-        context.after_epoch(row)
+    for told in (context.log_epoch, context.after_epoch):
+        if told:
+            told(row)
 
 
-def _train_epoch(loop: _Loop, epoch: int, tick: Ticker) -> dict[str, float]:
+def _train_epoch(loop: _Loop, epoch: int, watch: TrainingWatch) -> dict[str, float]:
     objective, settings, device, n_steps = loop.objective, loop.settings, loop.context.device, len(loop.loader)
     loop.module.train()
     objective.on_epoch_start(epoch)
@@ -188,7 +193,7 @@ def _train_epoch(loop: _Loop, epoch: int, tick: Ticker) -> dict[str, float]:
             loop.average.update_parameters(loop.module)
         for name, value in output.sums.items():
             totals[name] = totals[name] + value if name in totals else value.clone()
-        tick(position + 1, {"epoch": epoch + 1, **_live(objective.metrics(totals))} if step % 10 == 0 else None)
+        watch.step(position + 1, _shown(objective.metrics(totals), _LIVE) if step % 10 == 0 else None)
     rates = {f"lr_{group['name']}": float(group["lr"]) for group in loop.optimizer.param_groups}
     return {**objective.metrics(totals), **rates}
 
@@ -203,19 +208,12 @@ def _descend(loop: _Loop, loss: Tensor) -> None:
     loop.optimizer.step()
 
 
-def _title(name: str) -> str:
-    """Return a folder's name as a progress bar has room for it."""
-    return name if len(name) <= _LONGEST_TITLE else f"{name[: _LONGEST_TITLE - 10]}...{name[-7:]}"
-
-
 def _epoch_stream(seed: int, epoch: int, purpose: str, *position: int) -> np.random.Generator:
     return runtime.stream(seed, purpose, epoch, *position)
 
 
-def _live(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {
-        name: metrics[name] for name in ("loss", "mse", "ce", "hit_rate", "accuracy", "perplexity") if name in metrics
-    }
+def _shown(metrics: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
+    return {name: metrics[name] for name in names if name in metrics}
 
 
 def _keep_best(state: _State, *, row: Mapping[str, float], module: nn.Module, monitor: str) -> None:

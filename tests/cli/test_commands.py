@@ -268,6 +268,16 @@ def test_recipes_commands() -> None:
     assert "valid" in succeed("recipes", "validate", "har.toml")
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("ssl-bio pre", ["pretrain"]), ("ssl-bio finetune --backb", ["--backbone-lr"])]
+)
+def test_a_shell_completes_what_is_typed(typed: str, offered: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_SSL_BIO_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+    assert run().out.split() == offered
+
+
 class TestBadInput:
     """One clear line, exit code 2, nothing half-written."""
 
@@ -382,6 +392,16 @@ class TestBadInput:
         said = refused("finetune", "--set", "data.target=heart_rate", "--set", "finetune.task=classification")
         assert "needs classes" in said
         assert 'set finetune.task to "regression"' in said
+
+
+def test_a_log_has_the_last_epoch_of_every_seed_and_part(tiny: str) -> None:
+    said = succeed("pretrain", "--recipe", tiny, "--seeds", "0,1", "--folds", "2")
+    lines = [line.split("  ")[0] for line in said.splitlines() if "epoch 3/3" in line]
+    assert lines == [f"seed {seed}/2, fold {fold}/2, epoch 3/3" for seed in (1, 2) for fold in (1, 2)]
+    said = succeed("finetune", "--mode", "full", "--folds", "2")
+    (first, second) = [line.split("  ") for line in said.splitlines() if "epoch 2/2" in line]
+    assert (first[0], second[0]) == ("fold 1/2, epoch 2/2", "fold 2/2, epoch 2/2")
+    assert [part.split()[0] for part in first[1:]] == ["loss", "val_loss", "after"]
 
 
 def test_a_backbone_goes_on_to_other_channels_rate_and_length(pretrained: str, har_folder: Path) -> None:

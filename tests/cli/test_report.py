@@ -154,12 +154,12 @@ def test_what_is_broken_is_a_line_on_the_page() -> None:
     home = Path("checkpoints/rate")
     (home / "finetune-scratch-seed0/predictions.npz").write_bytes(b"x")
     (home / "finetune-scratch-seed1/recipe.toml").write_text('name = "x"\nnonsense = 1\n')
-    np.savez(home / "finetune-scratch-folds3-seed0/fold1/predictions.npz", row=np.arange(3))
+    np.savez(home / "finetune-scratch-folds3-seed0/predictions.npz", row=np.arange(3))
     with Path("results.csv").open("a", encoding="utf-8") as file:
         file.write("x,synthetic_heart_rate,many\n")
     text = words(page())
     for expected in (
-        "finetune-scratch-seed0: predictions.npz: broken",
+        "finetune-scratch-seed0: predictions.npz: cannot be read",
         "finetune-scratch-seed1: ",
         "finetune-scratch-folds3-seed0: ",
         "row 7: MAE is no number: 'many'",

@@ -112,6 +112,13 @@ class TestRunIds:
         found = [(row["run_id"], row["task_name"], row["Accuracy"]) for row in sheet.read(SHEET)]
         assert found == [("r1", "u", "0.5000"), ("r2", "t", "0.5000"), ("r1", "t", "0.7500")]
 
+    def test_rows_of_replaced_runs_go(self) -> None:
+        rows = [{"model_name": "m", "task_name": "t", "run_id": own} for own in ("a1-x", "b2-x", "b2-y", "a11-x")]
+        sheet.append(SHEET, rows)
+        new = {"model_name": "m", "task_name": "t", "run_id": "c3-x"}
+        sheet.append(SHEET, [new], replaced_runs=["b2", "a1"])
+        assert [row["run_id"] for row in sheet.read(SHEET)] == ["a11-x", "c3-x"]
+
     def test_rows_without_a_run_are_never_replaced(self) -> None:
         for _ in range(3):
             sheet.append(SHEET, [{"model_name": "m", "task_name": "t"}])

@@ -1,15 +1,12 @@
 """Tables and rows of the sheet from evaluations."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
-import pytest
 
 from ssl_bio.results import sheet
 from ssl_bio.results.evaluation import Evaluation, Group, Predictions, Table
-from ssl_bio.results.tables import comparison_table, mean_std, metrics_table, runs_table, seeds_table, sheet_rows
+from ssl_bio.results.tables import comparison_table, mean_std, metrics_table, seeds_table, sheet_rows
 from tests.runs.checkpoints import metadata
 
 BASELINES = {"always the mean": {"MAE": 3.0, "RMSE": 4.0}, "always the median": {"MAE": 2.5}}
@@ -77,29 +74,6 @@ def test_others_beside_ours_with_the_difference() -> None:
     assert turned.columns == ["", "ours", "paper"]
     assert turned.rows == [["MAE", "1.0000", "1.5000 (-0.5000)"], ["R2", "0.5000", "0.2500 (+0.2500)"]]
     assert comparison_table(ours, {"paper": {"Accuracy": 0.9}}) == []
-
-
-@pytest.mark.parametrize("leading", ["Accuracy", "MAE"])
-def test_runs_of_a_recipe_the_best_first(leading: str) -> None:
-    said = metadata(kind="finetune", split="test", target={"task": "t", "names": ["a"], "mean": [1.0]})
-
-    def write(name: str, value: float, **changes: object) -> None:
-        folder = Path("runs") / name
-        folder.mkdir(parents=True)
-        values = {**said.model_dump(mode="json"), "metrics": {leading: value}, **changes}
-        (folder / "metrics.json").write_text(json.dumps(values))
-
-    write("finetune-full-seed0", 0.5)
-    assert runs_table(Path("runs"), like=said, leading=[leading], title="x") == [], "one way alone"
-    write("finetune-full-seed1", 0.7, target={"task": "t", "names": ["a"], "mean": [2.0]})
-    write("finetune-scratch-seed0", 0.9)
-    write("finetune-other-question-seed0", 0.1, target={"task": "t", "names": ["b"]})
-    write("finetune-other-split-seed0", 0.1, split="val")
-    write("finetune-other-data-seed0", 0.1, fingerprint="1")
-    (table,) = runs_table(Path("runs"), like=said, leading=[leading, "R2"], title="x")
-    rows = [["full", "2", "0.6000 ± 0.1414"], ["scratch", "1", "0.9000"]]
-    assert table.columns == ["finetuned by", "runs", leading]
-    assert table.rows == (rows if leading == "MAE" else rows[::-1])
 
 
 def test_mean_and_standard_deviation_have_the_metrics_digits() -> None:

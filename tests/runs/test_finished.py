@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ssl_bio.errors import CheckpointError
-from ssl_bio.runs.finished import CONSTANTS, finished_runs, read_predictions, read_run
-from ssl_bio.runs.folder import DATA_FILE, HISTORY_FILE, METRICS_FILE, RECIPE_FILE, RunFolder
+from ssl_bio.runs.finished import finished_runs, read_predictions, read_run
+from ssl_bio.runs.folder import CONSTANTS, DATA_FILE, HISTORY_FILE, METRICS_FILE, RECIPE_FILE, RunFolder
 from tests.runs.checkpoints import finished_run, metadata
 
 ROOT = Path("checkpoints")
@@ -113,12 +113,12 @@ def test_predictions_of_a_cross_validation_are_those_of_all_parts() -> None:
 def test_broken_predictions_are_one_error(content: bytes) -> None:
     run = finished_run(ROOT / "one", kind="finetune")
     (run.path / "predictions.npz").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"predictions\.npz: broken"):
+    with pytest.raises(CheckpointError, match=r"predictions\.npz: cannot be read"):
         read_predictions(read_run(run.path))
 
 
 def test_pickles_are_not_read() -> None:
     run = finished_run(ROOT / "one", kind="finetune")
     np.savez(run.path / "predictions.npz", row=np.array([{}], dtype=object))
-    with pytest.raises(CheckpointError, match="broken"):
+    with pytest.raises(CheckpointError, match="cannot be read"):
         read_predictions(read_run(run.path))

@@ -41,7 +41,15 @@ class TestOwning:
         with RunFolder(RUN).owned(kind="pretrain", resume=False, overwrite=True):
             assert names(RUN) == ["run.json"]
             assert RunFolder(RUN).run_id not in ("", before)
-            assert RunFolder(RUN).replaced_run_id == before
+            assert RunFolder(RUN).replaced_run_ids == [before]
+
+    def test_a_run_that_is_replaced_before_its_end_hands_on_whom_it_replaced(self) -> None:
+        first = finished_run(RUN).run_id
+        with RunFolder(RUN).owned(kind="pretrain", resume=False, overwrite=True):
+            RunFolder(RUN).write_text("recipe.toml", "")
+            second = RunFolder(RUN).run_id
+        with RunFolder(RUN).owned(kind="pretrain", resume=False, overwrite=True):
+            assert RunFolder(RUN).replaced_run_ids == [second, first]
 
     def test_every_run_has_an_id_of_its_own(self) -> None:
         ids = {finished_run(RUN.with_name(f"pretrain-seed{seed}")).run_id for seed in range(3)}

@@ -15,6 +15,7 @@ from ssl_bio.config.kinds import BACKBONES, TASKS
 from ssl_bio.data.dataset import PreparedDataset, Rows
 from ssl_bio.errors import RecipeError
 from ssl_bio.metrics import metrics
+from ssl_bio.models.onnx import largest_difference, onnx_model
 from ssl_bio.results import plots
 from ssl_bio.results.evaluation import Evaluation
 from ssl_bio.runs.folder import RunFolder
@@ -173,6 +174,31 @@ def test_an_evaluation_is_complete(case: Case, validating: bool) -> None:
     assert all(array.dtype != object for array in [*arrays.values(), *found.predictions.constants.values()])
     again = case.evaluate(rows, model, validating=validating)
     assert again.history_row == found.history_row
+
+
+def test_an_exported_network_answers_windows_as_they_are(case: Case) -> None:
+    model = case.model()
+    exported = case.task.exported(model, case.target, case.spec)
+    assert exported.n_channels == case.spec.n_channels
+    assert not any(part.training for part in exported.module.modules())
+    signals = case.task.signals(case.dataset, case.test_rows(), spec=case.spec).read(slice(None))
+    found = exported(np.ascontiguousarray(signals[..., : exported.length]))
+    assert [f"(batch{''.join(f', {n}' for n in one.shape[1:])})" for one in found] == [
+        text.partition(":")[0] for text in exported.outputs.values()
+    ]
+    assert all(one.dtype == np.float32 for one in found)
+    arrays = case.evaluate(case.test_rows(), model).predictions.arrays
+    if next(iter(exported.outputs)) in arrays:
+        np.testing.assert_allclose(found[0], arrays[next(iter(exported.outputs))], rtol=1e-5, atol=1e-6)
+
+
+def test_onnxruntime_computes_what_an_exported_network_does(case: Case) -> None:
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(name)
+    exported = case.task.exported(case.model(), case.target, case.spec)
+    signals = case.task.signals(case.dataset, case.test_rows(), spec=case.spec).read(slice(None))
+    windows = np.ascontiguousarray(signals[..., : exported.length], np.float32)
+    assert largest_difference(onnx_model(exported, {}), exported, windows) < 1e-5
 
 
 def test_parts_together_are_scored_as_one(case: Case) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_bio.config.tasks import DenoisingConfig, DenoisingEvaluateConfig
 from ssl_bio.console import note
@@ -18,6 +18,7 @@ from ssl_bio.errors import DataError, SslBioError
 from ssl_bio.metrics.beats import f1_of_counts
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.models.denoiser import Denoiser, SignalDenoiser, TokenDenoiser
+from ssl_bio.models.onnx import ExportedNetwork
 from ssl_bio.models.waveform_loss import waveform_loss
 from ssl_bio.results.evaluation import Evaluation, Group, Predictions, Table
 from ssl_bio.runs.inputs import InputSpec
@@ -97,6 +98,12 @@ class Denoising(Task[DenoisingConfig, DenoisingEvaluateConfig, SignalTarget, Den
             ramp_epochs=config.noise.ramp_epochs,
             peak_ramp_epochs=config.peak_ramp_epochs,
         )
+
+    def exported(self, model: Denoiser, target: SignalTarget, spec: InputSpec) -> ExportedNetwork:
+        """Return the network from noisy windows to clean ones, each channel standardised by its own window."""
+        length = model.window or spec.window
+        meaning = f"(batch, {spec.n_channels}, {length}): the signals without noise and without offset"
+        return ExportedNetwork(StandardisedDenoiser(model).eval(), spec.n_channels, length, {"clean": meaning})
 
     def clean(self, dataset: PreparedDataset, rows: Rows, spec: InputSpec) -> SignalDataset:
         """Return clean signals, and where noise comes from no other dataset, the recorded ones beside them."""
@@ -282,6 +289,19 @@ class Denoising(Task[DenoisingConfig, DenoisingEvaluateConfig, SignalTarget, Den
 
     def check_same_question(self, target: SignalTarget, info: DatasetInfo) -> None:
         """Accept every dataset: signals are their own target."""
+
+
+class StandardisedDenoiser(nn.Module):
+    """Noisy windows `(batch, n_channels, length)` as recorded -> clean ones in their unit, without offset."""
+
+    def __init__(self, model: Denoiser) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, noisy: Tensor) -> Tensor:
+        scale = _standard_deviation(noisy)
+        clean: Tensor = self.model(_centred(noisy) / scale) * scale
+        return clean
 
 
 class DenoisingObjective(BaseObjective):
