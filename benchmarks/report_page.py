@@ -70,7 +70,7 @@ def _make_lab() -> None:
         shutil.copytree(original, target)
         own = f"{index:012x}"
         run = RunFolder(target)
-        run.write_json(RUN_FILE, {"run_id": own, "replaces": ""})
+        run.write_json(RUN_FILE, {"run_id": own, "replaces": []})
         run.write_json(METRICS_FILE, {**read_json(target / METRICS_FILE), "run_id": own})
         how = row["run_id"].rpartition("-")[2]
         copies.append({**row, "seed": str(seed), "checkpoint": str(target), "run_id": f"{own}-{how}"})
