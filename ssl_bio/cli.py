@@ -564,6 +564,7 @@ def data_prepare(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what was prepared under this name from elsewhere.")
     ] = False,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that read and cut.")] = 1,
     root: RootOption = "",
 ) -> None:
     """Read files once into a store of recordings, which any recipe opens; interrupted, the same command goes on.
@@ -584,6 +585,7 @@ def data_prepare(
         overrides=overrides or [],
         max_skipped=max_skipped,
         overwrite=overwrite,
+        workers=workers,
     )
 
 

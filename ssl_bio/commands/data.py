@@ -1,5 +1,6 @@
 """`ssl-bio data`: which datasets there are, how they are prepared, and whether they are whole."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from ssl_bio.data.dataset import DatasetInfo, PreparedDataset
 from ssl_bio.data.locations import data_root
 from ssl_bio.data.recording_store import RecordingStore, StoreInfo
 from ssl_bio.errors import DataError, RecipeError
+
+_MOST_REMARKS = 8
 
 
 def list_data(root: str) -> None:
@@ -53,6 +56,7 @@ def prepare_data(
     overrides: Sequence[str],
     max_skipped: float,
     overwrite: bool,
+    workers: int = 1,
 ) -> RecordingStore:
     """Prepare a dataset from the publisher's files, cut its windows as a recipe has them, and print what came of it.
 
@@ -65,15 +69,27 @@ def prepare_data(
     if recipe_name and config.dataset != name:
         raise RecipeError(f"{recipe_name} is about dataset {config.dataset}, not {name}")
     root = root or config.root
-    store = catalog.prepare(name=name, origin=origin, root=root, max_skipped=max_skipped, overwrite=overwrite)
+    store = catalog.prepare(
+        name=name, origin=origin, root=root, max_skipped=max_skipped, overwrite=overwrite, workers=workers
+    )
     note(f"prepared {name} in {store.folder}: {len(store)} recordings, {store.path.stat().st_size / 1e6:,.1f} MB")
+    _say_remarks(store)
     try:
-        _describe(catalog.open_dataset(name=name, root=root, options=window_options(config)))
+        _describe(catalog.open_dataset(name=name, root=root, options=window_options(config), workers=workers))
     except DataError as error:
         if layers or overrides:
             raise
         note(f"windows are cut when a recipe says how: {error}")
     return store
+
+
+def _say_remarks(store: RecordingStore) -> None:
+    """Say what was done to recordings while they were read: turned, resampled, left out."""
+    remarks = Counter(remark for entry in store.entries for remark in entry.facts.get("remarks", ()))
+    for remark, many in remarks.most_common(_MOST_REMARKS):
+        note(f"{many} of {len(store)} recordings: {remark}")
+    for remark in store.facts.get("remarks", ()):
+        note(remark)
 
 
 def check_data(name: str, root: str) -> None:

@@ -6,15 +6,18 @@ from pathlib import Path
 
 from ssl_bio.console import note
 from ssl_bio.data.dataset import PreparedDataset
+from ssl_bio.data.formats.array_table import TABLE
 from ssl_bio.data.ingest import archive
 from ssl_bio.data.ingest.archive import Files
 from ssl_bio.data.ingest.ingest import MAX_SKIPPED, Ingest, Origin, ingest
 from ssl_bio.data.locations import data_root, preparing
 from ssl_bio.data.options import WindowOptions
+from ssl_bio.data.readers.uea import problems_in
 from ssl_bio.data.recording_store import INFO_FILE, RecordingStore, is_store, open_store, read_info
 from ssl_bio.data.registry import Dataset, dataset_names, load_dataset
 from ssl_bio.data.window_store import open_windows
 from ssl_bio.data.windowing import has_ready_windows
+from ssl_bio.data.workers import ParallelReader, ParallelWindower
 from ssl_bio.errors import DataError
 
 OWN_READER = "arrays"  # of recordings under a name that no registered dataset has
@@ -29,40 +32,50 @@ def open_dataset(
     channels: Sequence[str] = (),
     synthetic: Mapping[str, int] | None = None,
     download: bool = True,
+    workers: int = 1,
 ) -> PreparedDataset:
     """Open a dataset with the named channels, or all, in windows as the options say: generate an embedded one, download
     a published one when absent.
 
     `root`: see `locations.data_root`. `download`: else a published one must be prepared already. `synthetic`:
-    parameters of the embedded dataset that has some.
+    parameters of the embedded dataset that has some. `workers`: how many processes cut windows.
 
     Raises DataError when it can be neither found nor had.
     """
     store = _open_store(name, home=data_root(root), synthetic=synthetic or {}, download=download)
-    return _windows(store, options).with_channels(channels)
+    return _windows(store, options, workers=workers).with_channels(channels)
 
 
 def prepare(
-    *, name: str, origin: str, root: str = "", max_skipped: float = MAX_SKIPPED, overwrite: bool = False
+    *,
+    name: str,
+    origin: str,
+    root: str = "",
+    max_skipped: float = MAX_SKIPPED,
+    overwrite: bool = False,
+    workers: int = 1,
 ) -> RecordingStore:
     """Prepare a dataset from a folder, a zip or a URL, even where it was prepared before.
 
     A `name` that no registered dataset has is that of somebody's own recordings. Of the records a share `max_skipped`
-    may be broken; they are left out.
+    may be broken; they are left out. `workers`: how many processes read them; what they read is the same.
 
     Raises DataError, also when something else was prepared under this name, unless `overwrite`.
     """
-    reader, dataset = _published(name if name in dataset_names() else OWN_READER)
     folder = data_root(root) / _checked_name(name)
+    known = _published(name)[1] if name in dataset_names() else None
     if origin.startswith(("http://", "https://")):
-        path = archive.download(origin, folder.parent / "downloads", dataset.sha256 if origin == dataset.url else None)
+        checksum = known.sha256 if known and origin == known.url else ""
+        path = archive.download(origin, folder.parent / "downloads", checksum or None)
     else:
         path = Path(origin).expanduser()
     with archive.open_archive(path) as files:
+        reader, dataset = _published(name if known else _own_reader(files))
         place = str(files.source.resolve())
         if is_store(folder) and not overwrite and (before := read_info(folder).origin) != place:
             raise DataError(f"{name} was prepared from {before}: choose another name, or --overwrite it")
-        return _ingest(folder, files, reader=reader, dataset=dataset, max_skipped=max_skipped)
+        parallel = ParallelReader(path, reader, workers) if workers > 1 else None
+        return _ingest(folder, files, reader=reader, dataset=dataset, max_skipped=max_skipped, parallel=parallel)
 
 
 def prepare_ingest(*, name: str, source: Ingest, root: str = "", overwrite: bool = False) -> RecordingStore:
@@ -78,6 +91,17 @@ def prepare_ingest(*, name: str, source: Ingest, root: str = "", overwrite: bool
     origin = Origin(reader=OWN_READER, reader_version=load_dataset(OWN_READER).version)
     with preparing(folder, complete=INFO_FILE):
         return ingest(folder, source, origin=origin, max_skipped=0)
+
+
+def _own_reader(files: Files) -> str:
+    """Return which dataset's reader knows somebody's own files. Raises DataError when none does."""
+    if any(name.rpartition("/")[2] == TABLE for name in files.names):
+        return OWN_READER
+    if problems_in(files):
+        return "uea"
+    raise DataError(
+        f"{files.source}: no {TABLE} inside, with a line for each recording; ssl-bio init {files.source} writes one"
+    )
 
 
 def _checked_name(name: str) -> str:
@@ -126,11 +150,13 @@ def _prepared(home: Path) -> list[str]:
     return sorted(path.parent.name for path in home.glob(f"*/{INFO_FILE}"))
 
 
-def _windows(store: RecordingStore, options: WindowOptions) -> PreparedDataset:
+def _windows(store: RecordingStore, options: WindowOptions, *, workers: int = 1) -> PreparedDataset:
     dataset = load_dataset(store.info.reader)
     if dataset.version != store.info.reader_version:
         raise DataError(f"{store.folder}: prepared by another version of its reader; prepare the dataset again")
-    return open_windows(store, dataset.windowing(store, options), label=options.label(store.info.name))
+    parallel = ParallelWindower(store.folder, options, workers) if workers > 1 and len(store) > 1 else None
+    label = options.label(store.info.name)
+    return open_windows(store, dataset.windowing(store, options), label=label, window=parallel)
 
 
 def _open_store(name: str, *, home: Path, synthetic: Mapping[str, int], download: bool) -> RecordingStore:
@@ -163,6 +189,7 @@ def _ingest(
     dataset: Dataset,
     anew: bool = True,
     max_skipped: float = MAX_SKIPPED,
+    parallel: ParallelReader | None = None,
 ) -> RecordingStore:
     """Read files into a store of recordings, one process at a time.
 
@@ -182,7 +209,8 @@ def _ingest(
             if not anew or found.info.origin == origin.place:
                 note(f"{folder.name} was prepared by another process meanwhile")
                 return found
-        return ingest(folder, dataset.read(files), origin=origin, max_skipped=max_skipped)
+        source = dataset.read(files)
+        return ingest(folder, source, origin=origin, max_skipped=max_skipped, read=parallel)
 
 
 def _published(name: str) -> tuple[str, Dataset]:

@@ -36,6 +36,7 @@ DATASETS = {
     "uwave": "ssl_bio.data.readers.uea:UWAVE",
     "phoneme-spectra": "ssl_bio.data.readers.uea:PHONEME_SPECTRA",
     "arabic-digits": "ssl_bio.data.readers.uea:ARABIC_DIGITS",
+    "uea": "ssl_bio.data.readers.uea:ANY",
     "epilepsy": "ssl_bio.data.readers.epilepsy:DATASET",
     "arrays": "ssl_bio.data.readers.arrays:DATASET",
 }

@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
@@ -46,8 +46,16 @@ _CHUNK = 64  # windows read at a time
 _EMPTY: Bytes = np.empty(0, np.uint8)
 
 
-def open_windows(store: RecordingStore, windowing: Windowing, *, label: str) -> PreparedDataset:
+#: The windows of the recordings of these numbers, in order.
+WindowRecordings = Callable[[Iterable[int]], Iterator[LabelledWindows]]
+
+
+def open_windows(
+    store: RecordingStore, windowing: Windowing, *, label: str, window: WindowRecordings | None = None
+) -> PreparedDataset:
     """Return the windows of a store's recordings, cut now unless they were before.
+
+    `window` yields those of recordings by number; unless it is given they are cut one by one.
 
     Raises DataError when there is no window, or they can be kept nowhere.
     """
@@ -61,7 +69,10 @@ def open_windows(store: RecordingStore, windowing: Windowing, *, label: str) -> 
         folder = Path(platformdirs.user_cache_dir("ssl-bio")) / WINDOWS_FOLDER / f"{name}-{store.info.fingerprint}"
     with preparing(folder, complete=INFO_FILE):
         if not (folder / INFO_FILE).is_file():
-            _cut(store, windowing, folder=folder, label=label)
+            one_by_one: WindowRecordings = lambda numbers: (  # noqa: E731
+                windowing.window(store.read(number)) for number in numbers
+            )
+            _cut(store, windowing, window or one_by_one, folder=folder, label=label)
     return _open(folder, store)
 
 
@@ -126,10 +137,9 @@ class _Cutter:
         self.starts: list[NDArray[np.int64]] = []
         self.dropped: dict[str, int] = {}
 
-    def add(self, index: int) -> None:
-        """Window the next recording."""
+    def add(self, index: int, found: LabelledWindows) -> None:
+        """Take the windows of the next recording."""
         recording, entry = self.store.read(index), self.store.entries[index]
-        found = self.windowing.window(recording)
         _check(recording, found, self.windowing)
         n = len(found.record.starts)
         self.recordings.append(np.full(n, index, np.int64))
@@ -232,7 +242,7 @@ def _check(recording: Recording, found: LabelledWindows, windowing: Windowing) -
             raise DataError(f"{recording.name}: {n} windows but {len(target)} {name}")
 
 
-def _cut(store: RecordingStore, windowing: Windowing, *, folder: Path, label: str) -> None:
+def _cut(store: RecordingStore, windowing: Windowing, window: WindowRecordings, *, folder: Path, label: str) -> None:
     """Window all recordings into `folder`, which appears whole or not at all."""
     partial = folder.parent / f".{folder.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -241,8 +251,9 @@ def _cut(store: RecordingStore, windowing: Windowing, *, folder: Path, label: st
         with ExitStack() as stack:
             cutter = _Cutter(store, windowing, partial, stack)
             with progress(f"windows of {label}", len(store)) as tick:
-                for index in range(len(store)):
-                    cutter.add(index)
+                numbers = range(len(store))
+                for index, found in zip(numbers, window(numbers), strict=True):
+                    cutter.add(index, found)
                     tick(index + 1)
             cutter.finish(label)
         replace_folder(folder, partial=partial)

@@ -269,7 +269,7 @@ def test_recipes_commands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "offered"), [("ssl-bio pre", ["pretrain"]), ("ssl-bio finetune --backb", ["--backbone-lr"])]
+    ("typed", "offered"), [("ssl-bio pret", ["pretrain"]), ("ssl-bio finetune --backb", ["--backbone-lr"])]
 )
 def test_a_shell_completes_what_is_typed(typed: str, offered: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_SSL_BIO_COMPLETE", "complete_bash")

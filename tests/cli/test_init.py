@@ -82,7 +82,6 @@ def test_numbers_that_are_classes_and_rates_that_files_do_not_say(tmp_path: Path
         "sampling_rate": "40",
         "label": "1",
     }
-    assert "files are there already" not in refused("init", str(folder), "--sampling-rate", "40")
     assert "table.csv is there already: --overwrite" in refused("init", str(folder), "--sampling-rate", "40")
     assert Path("sleep-lab.toml").is_file()
 

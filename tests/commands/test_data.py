@@ -88,3 +88,35 @@ def test_a_list_needs_neither_torch_nor_pandas() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_what_was_done_to_own_recordings_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for number in range(4):
+        np.save(folder / f"{number}.npy", np.random.default_rng(number).normal(size=(60, 2)))
+    lines = ["file,sampling_rate", *(f"{number}.npy,10" for number in range(4))]
+    (folder / "table.csv").write_text("\n".join(lines))
+    prepare(folder, name="mine")
+    said = capsys.readouterr().out
+    assert "4 of 4 recordings: an array (60, 2) is taken for 2 channels of 60 samples" in said
+    assert "every file counts as a person of its own: a column subject says who is who" in said
+    (folder / "table.csv").write_text(
+        "\n".join([lines[0] + ",subject", *(f"{line},person {line[0]}" for line in lines[1:])])
+    )
+    prepare(folder, name="mine")
+    assert "a person of its own" not in capsys.readouterr().out
+
+
+def test_without_a_rate_recordings_are_prepared_and_windows_wait(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for number in range(4):
+        np.save(folder / f"{number}.npy", np.zeros((1, 60)))
+    (folder / "table.csv").write_text("file\n" + "".join(f"{number}.npy\n" for number in range(4)))
+    prepare(folder, name="mine")
+    assert "windows are cut when a recipe says how: table.csv, line 2: no sampling_rate" in capsys.readouterr().out
+    prepare(folder, name="mine", overrides=("data.sampling_rate=10",))
+    assert "4 windows of 1 channels (ch0) x 60 samples at 10 Hz" in capsys.readouterr().out

@@ -7,7 +7,7 @@ goes on after the last whole record. A record that cannot be read is named, coun
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,21 @@ class TooManyBrokenError(DataError):
     """More records are broken than may be skipped; what was read is kept."""
 
 
+#: The recordings of each record, or why it is broken.
+ReadRecords = Callable[[Iterable[int]], "Iterator[list[Recording] | str]"]
+
+
 def ingest(
-    folder: Path, source: Ingest, *, origin: Origin = _NO_ORIGIN, max_skipped: float = MAX_SKIPPED
+    folder: Path,
+    source: Ingest,
+    *,
+    origin: Origin = _NO_ORIGIN,
+    max_skipped: float = MAX_SKIPPED,
+    read: ReadRecords | None = None,
 ) -> RecordingStore:
     """Read all records into a store of recordings and open it.
+
+    `read` yields the records of these numbers, in order; unless it is given they are read one by one.
 
     The folder appears whole or not at all. What an interrupted call has read, and one that ended because more than a
     share `max_skipped` of the records is broken, stays beside it, and the next call for the same goes on from there.
@@ -67,7 +78,8 @@ def ingest(
     partial = folder.parent / f".{folder.name}.partial"
     try:
         partial.mkdir(parents=True, exist_ok=True)
-        info = _read_into(partial, source, name=folder.name, origin=origin, max_skipped=max_skipped)
+        read = read or (lambda numbers: (read_record(source, number) for number in numbers))
+        info = _read_into(partial, source, read, name=folder.name, origin=origin, max_skipped=max_skipped)
         replace_folder(folder, partial=partial)
     except TooManyBrokenError:
         if not AppendLog(partial, "").path.is_file():
@@ -83,6 +95,14 @@ def ingest(
     return open_store(folder)
 
 
+def read_record(source: Ingest, number: int) -> "list[Recording] | str":
+    """Return the recordings of a record, or why it is broken: of one that breaks halfway, none is kept."""
+    try:
+        return list(source.read(source.records[number]))
+    except DataError as error:
+        return str(error)
+
+
 def replace_folder(folder: Path, *, partial: Path) -> None:
     """Move a complete folder to its place, from which an older one is moved away first and then deleted."""
     old = folder.parent / f".{folder.name}.old"
@@ -93,13 +113,15 @@ def replace_folder(folder: Path, *, partial: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _read_into(partial: Path, source: Ingest, *, name: str, origin: Origin, max_skipped: float) -> StoreInfo:
+def _read_into(
+    partial: Path, source: Ingest, read: ReadRecords, *, name: str, origin: Origin, max_skipped: float
+) -> StoreInfo:
     """Read all records into the folder `partial`, and describe them."""
     log = AppendLog.open(partial, _identity(source, origin))
     if log.n_records:
         note(f"going on after {log.n_records} of {len(source.records)} records")
     with RecordingAppender(log) as appender:
-        _read_all(source, appender, limit=max_skipped * len(source.records))
+        _read_all(source, read, appender, limit=max_skipped * len(source.records))
     if not log.n_recordings:
         why = f": {next(iter(appender.skipped.values()))}" if appender.skipped else ""
         raise DataError(f"{source.source}: no recording in {len(source.records)} records{why}")
@@ -126,22 +148,18 @@ def _identity(source: Ingest, origin: Origin) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _read_all(source: Ingest, appender: RecordingAppender, *, limit: float) -> None:
+def _read_all(source: Ingest, read: ReadRecords, appender: RecordingAppender, *, limit: float) -> None:
     records = source.records
     _check_skipped(appender, n_records=len(records), limit=limit)
+    numbers = range(appender.log.n_records, len(records))
     with progress(f"reading {source.source}", len(records)) as tick:
-        for index in range(appender.log.n_records, len(records)):
-            try:
-                appender.add(records[index], _whole(source.read(records[index])))
-            except DataError as error:
-                appender.skip(records[index], str(error))
+        for number, found in zip(numbers, read(numbers), strict=True):
+            if isinstance(found, str):
+                appender.skip(records[number], found)
                 _check_skipped(appender, n_records=len(records), limit=limit)
-            tick(index + 1, {"recordings": appender.n_recordings, "skipped": len(appender.skipped)})
-
-
-def _whole(recordings: Iterable[Recording]) -> list[Recording]:
-    """Return a record's recordings: of one that breaks halfway, none is kept."""
-    return list(recordings)
+            else:
+                appender.add(records[number], found)
+            tick(number + 1, {"recordings": appender.n_recordings, "skipped": len(appender.skipped)})
 
 
 def _check_skipped(appender: RecordingAppender, *, n_records: int, limit: float) -> None:

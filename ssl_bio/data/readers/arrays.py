@@ -22,6 +22,7 @@ from ssl_bio.data.windowing import LabelledWindows, Windowing, WindowTable
 from ssl_bio.data.windows import Track, Windower
 from ssl_bio.errors import DataError
 
+_ALONE = "every file counts as a person of its own: a column subject says who is who"
 TITLE = "Your own recordings: signal files of any known format beside a table.csv"
 
 
@@ -54,9 +55,11 @@ def read(files: Files) -> Ingest:
         signals = _load(files, name)
         return [_recording(signals, part, channels) for part in by_file[name]]
 
+    alone = all(part.file.rpartition(".")[0].endswith(part.subject) for part in parts)
     facts = {
         "channels": list(channels),
         "targets": {name: info.model_dump(mode="json") for name, info in kinds.items()},
+        "remarks": [_ALONE] if alone else [],
     }
     return Ingest(title=TITLE, source=files.source.name, records=list(by_file), read=read_file, facts=facts)
 

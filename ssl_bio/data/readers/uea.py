@@ -28,6 +28,8 @@ SCHEMES = {
     "series carry no person"
 }
 _ARFF_LINE = re.compile(r"""(['"])(.*)\1\s*,(.*)""")
+_PARTS = ("TRAIN", "TEST")
+_PART_NAME = re.compile(r"(?P<problem>.+)_(?P<part>TRAIN|TEST)(?P<suffix>\.ts|\.arff)")
 _ARFF_CLASSES = re.compile(r"@attribute\s+\S+\s*\{(.*)\}", re.IGNORECASE)
 
 
@@ -48,7 +50,7 @@ class _Part(NamedTuple):
 
 
 def _reader(problem: str, *, title: str) -> Reader:
-    """Return the reader of a problem by the archive's name for it and our title.
+    """Return the reader of a problem by the archive's name for it, or of whichever there is, and our title.
 
     It reads `<problem>_TRAIN` and `_TEST`, `.ts` files or, where those are missing, multivariate `.arff` files. Target
     `label`: the archive's classes. Windows come ready-made, one a series; channels are dim_0, dim_1 ...; a series
@@ -128,8 +130,29 @@ ARABIC_DIGITS = declare(
 )
 
 
+ANY = Dataset(
+    title="any problem of the UEA and UCR archives: NAME_TRAIN and NAME_TEST, .ts or .arff",
+    homepage="https://www.timeseriesclassification.com",
+    read=_reader("", title="A problem of the UEA and UCR archives"),
+    windowing=windowing,
+)
+
+
+def problems_in(files: Files) -> list[str]:
+    """Return the names of the problems of the archive that files hold, with both of their parts."""
+    matches = [_PART_NAME.fullmatch(name.rpartition("/")[2]) for name in files.names]
+    parts = {(match["problem"], match["part"], match["suffix"]) for match in matches if match}
+    return sorted({problem for problem, _, suffix in parts if {(problem, part, suffix) for part in _PARTS} <= parts})
+
+
 def _find_parts(files: Files, problem: str) -> dict[str, str]:
     """Return the files of the publisher's split."""
+    if not problem:
+        found_problems = problems_in(files)
+        if len(found_problems) != 1:
+            has = f"it has {', '.join(found_problems)}" if found_problems else "no NAME_TRAIN and NAME_TEST inside"
+            raise DataError(f"{files.source}: one problem of the archive is wanted; {has}")
+        (problem,) = found_problems
     for suffix in (".ts", ".arff"):
         ends = {split: f"{problem}_{split.upper()}{suffix}" for split in ("train", "test")}
         found = {split: name for split, end in ends.items() for name in files.names if name.rpartition("/")[2] == end}
@@ -178,9 +201,11 @@ def _lines(path: Path) -> Iterator[_Line]:
             yield _Line(number, channels, label.strip())
         elif is_data:
             match = _ARFF_LINE.fullmatch(text)
-            if not match:
+            values, comma, label = (match[2], ",", match[3]) if match else text.rpartition(",")
+            if not comma or (not match and ("'" in values or '"' in values)):
                 raise DataError(f"{path.name}, line {number}: not a quoted series and its class")
-            yield _Line(number, match[2].split(r"\n"), match[3].strip().strip("'\""))
+            # A series of a single channel stands there without quotes.
+            yield _Line(number, values.split(r"\n"), label.strip().strip("'\""))
         is_data = is_data or text.lower() == "@data"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssl_bio.data import catalog
 from ssl_bio.data.options import WindowOptions
 from ssl_bio.data.readers.uea import declare
 from ssl_bio.errors import DataError
@@ -161,3 +162,26 @@ def test_real_uwave(real_archive: Path, tmp_path: Path) -> None:
     arff = read_with(READ, tmp_path / "u")
     np.testing.assert_allclose(arff.signals, data.signals, atol=1e-4)
     np.testing.assert_array_equal(arff.targets["label"], data.targets["label"])
+
+
+def test_any_problem_under_a_name_of_ones_own(tmp_path: Path) -> None:
+    write(tmp_path / "u", suffix=".ts")
+    catalog.prepare(name="my-gestures", origin=str(tmp_path / "u"))
+    data = catalog.open_dataset(name="my-gestures")
+    assert data.signals.shape == (26, 2, 3)
+    (tmp_path / "u" / "Other_TRAIN.ts").write_text("x")
+    (tmp_path / "u" / "Other_TEST.ts").write_text("x")
+    with pytest.raises(DataError, match="one problem of the archive is wanted; it has Other, UWave"):
+        catalog.prepare(name="both", origin=str(tmp_path / "u"))
+
+
+def test_series_of_a_single_channel_stand_without_quotes(tmp_path: Path) -> None:
+    head = "@relation Beef\n@attribute att0 numeric\n@attribute target {1,2}\n@data\n"
+    for part in ("TRAIN", "TEST"):
+        lines = "".join(f"{value},{value + 1},{value + 2},{1 + value % 2}\n" for value in range(12))
+        (tmp_path / f"Beef_{part}.arff").write_text(head + lines)
+    catalog.prepare(name="beef", origin=str(tmp_path))
+    data = catalog.open_dataset(name="beef")
+    assert data.signals.shape == (24, 1, 3)
+    assert data.signals[3, 0].tolist() == [3, 4, 5]
+    assert np.asarray(data.targets["label"])[:4].tolist() == [0, 1, 0, 1]
