@@ -10,6 +10,7 @@ demo: $(READY)
 	$(BIN)/ssl-bio finetune --mode random-frozen --seeds 0,1,2 --overwrite
 	$(BIN)/ssl-bio finetune --overwrite
 	$(BIN)/ssl-bio evaluate
+	$(BIN)/ssl-bio report
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -25,6 +26,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.patch_kmeans
 	$(BIN)/python -m benchmarks.denoise_record
 	$(BIN)/python -m benchmarks.forecast_rollout
+	$(BIN)/python -m benchmarks.report_page
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -317,6 +317,30 @@ def evaluate(
 
 
 @app.command()
+def report(
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="CSV", help="The results sheet; results.csv if it is there.")
+    ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option("--runs", metavar="DIR", help="Where run folders are; checkpoints if it is there."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="HTML", help="Where the page goes.")] = Path("report.html"),
+    by: Annotated[str, typer.Option("--by", metavar="METRIC", help="What ranks the leaderboards that have it.")] = "",
+) -> None:
+    """Write one HTML page of all results: a leaderboard for each task, a section for each run.
+
+    Examples:
+
+    * `ssl-bio report`
+    * `ssl-bio report --sheet /lab/results.csv --out lab.html --by AUROC`
+    """
+    from ssl_bio.commands import report
+
+    report.report(sheet, runs, out=out, by=by)
+
+
+@app.command()
 def denoise(
     checkpoint: Annotated[Path, typer.Option("--checkpoint", metavar="RUN", help="A run that denoises.")],
     source: Annotated[

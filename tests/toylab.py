@@ -31,7 +31,7 @@ from ssl_bio.models.layers import InputNorm
 from ssl_bio.pretexts.base import Pretext
 from ssl_bio.results.evaluation import Evaluation, Group, Predictions
 from ssl_bio.runs.inputs import InputSpec
-from ssl_bio.tasks.base import expect
+from ssl_bio.tasks.base import ScoredPredictions, expect
 from ssl_bio.tasks.windows import WindowTarget, WindowTask
 from ssl_bio.training import probe
 from ssl_bio.training.objective import BaseObjective, StepOutput, TensorBatch, mean_loss
@@ -208,6 +208,11 @@ class LogTask(WindowTask[LogConfig, EvaluateConfig, LogTarget]):
         """Return the head of ridge regression onto logarithms."""
         logs = target.encode(torch.from_numpy(targets)).numpy()
         return probe.ridge_regression(features, logs, self.config.probe_alpha)
+
+    def scored(self, predictions: Predictions) -> ScoredPredictions:
+        """Return targets as a column beside predictions."""
+        found = super().scored(predictions)
+        return found._replace(targets=found.targets[:, None])
 
     def score(self, target: LogTarget, predictions: Predictions) -> Evaluation:
         """Return the metrics of values."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ssl_bio.commands.comparison import show_runs
 from ssl_bio.commands.plan import RunOptions, plan_evaluation
-from ssl_bio.commands.report import append_rows, say_left_out
 from ssl_bio.commands.result import RunResult, pooled, write_predictions
+from ssl_bio.commands.rows import append_rows, draw, say_left_out
 from ssl_bio.commands.steps import refuse
 from ssl_bio.config import Recipe, flatten, resolve
 from ssl_bio.config.resolve import from_checkpoint, recipe_of
@@ -24,7 +24,8 @@ from ssl_bio.pretexts.sources import tokenizer_of
 from ssl_bio.results import sheet, tables
 from ssl_bio.results.evaluation import Evaluation
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_metadata
-from ssl_bio.runs.folder import RunFolder
+from ssl_bio.runs.files import read_json
+from ssl_bio.runs.folder import METRICS_FILE, RunFolder
 from ssl_bio.runs.transfer import n_parameters
 from ssl_bio.tasks.base import evenly_spaced
 from ssl_bio.tasks.datasets import open_recipe_dataset, window_options
@@ -64,6 +65,8 @@ def evaluate(options: RunOptions, checkpoint: str | None, data_name: str | None)
     _show(done, f"{run.path.name} on {dataset.info.name}, {split} ({evaluation.n} windows)")
     say_left_out(loaded.task, dataset)
     _append(options, [done], run)
+    if split == loaded.metadata.split:  # what the folder's figures are of
+        draw(done, run)
     show_runs(done)
     return evaluation
 
@@ -113,6 +116,8 @@ def _evaluate_folds(options: RunOptions, run: RunFolder, device: torch.device) -
     pooled_split, n = done.metadata.split, done.evaluation.n
     _show(done, f"{run.path.name} on {done.dataset.info.name}, {pooled_split} ({n} windows)")
     _append(options, [done], run)
+    if pooled_split == read_json(run.path / METRICS_FILE).get("split"):
+        draw(done, run)
     show_runs(done)
     return done.evaluation
 

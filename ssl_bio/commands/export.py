@@ -18,6 +18,7 @@ from ssl_bio.models.onnx import ExportedNetwork, Floats, check_onnx, largest_dif
 from ssl_bio.results.evaluation import Predictions
 from ssl_bio.runs.checkpoint import Checkpoint
 from ssl_bio.runs.files import entries_of, write_bytes, write_text
+from ssl_bio.runs.finished import stored_predictions
 from ssl_bio.runs.folder import EXPORT_FOLDER, RunFolder
 from ssl_bio.tasks.base import load_task
 from ssl_bio.tasks.datasets import open_recipe_dataset
@@ -84,8 +85,8 @@ def _load_finetuned(run: RunFolder, checkpoint: Checkpoint) -> ExportedRun:
     recipe, metadata, task, target, model, spec = load_finetuned(checkpoint)
     file, evaluation = run.path / predictions_file(metadata.split), None
     if file.is_file():
-        arrays = run.read_arrays(file.name)
-        evaluation = task.score(target, Predictions(arrays=arrays, constants=arrays))
+        stored = stored_predictions(run, file.name)
+        evaluation = task.score(target, Predictions(arrays=stored.arrays, constants=stored.constants))
     return ExportedRun(
         run=run,
         metadata=metadata,

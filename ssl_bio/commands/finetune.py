@@ -8,14 +8,15 @@ import torch
 
 from ssl_bio.commands.comparison import show_runs
 from ssl_bio.commands.plan import RunOptions, RunPlan, SeedPlan, Start, asks_for_full, plan_seeds
-from ssl_bio.commands.report import append_rows, published, say_left_out
 from ssl_bio.commands.result import RunResult, pooled, write_predictions
+from ssl_bio.commands.rows import append_rows, draw, published, say_left_out
 from ssl_bio.commands.steps import (
     already_complete,
     announce,
     check_split_scheme,
     checkpoint_metadata,
     identity,
+    record,
     refuse,
     resumed,
     say_padding,
@@ -126,6 +127,8 @@ def run_seed(options: RunOptions, plan: SeedPlan, device: torch.device, reportin
                 parts.append(_run_one(options, part, device, of_parts, index=index))
         result = pooled(parts, plan.run)
         write_predictions(plan.run, result.evaluation, split=parts[0].metadata.split)
+        if reporting.figures:
+            draw(result, plan.run)
         if reporting.row:
             append_rows(result, sheet_path=options.sheet, run=plan.run)
         plan.run.finish_folds(result.metadata)
@@ -182,8 +185,8 @@ def _run_one(
         run.owned(kind="finetune", resume=options.resume, overwrite=options.overwrite),
         event_log(run, on=options.tensorboard) as log_epoch,
     ):
-        _announce(options, prepared, start, run=run, backbone=backbone, spec=spec, anew=anew)
-        run.write_text(RECIPE_FILE, to_toml(recipe, prepared.resolved.origins))
+        seen = _announce(options, prepared, start, run=run, backbone=backbone, spec=spec, anew=anew)
+        record(run, prepared.resolved, dataset, seen)
         learns_from = identity(dataset, f"{start.path} of {start.metadata.finished_at}" if start else "")
         context = RunContext(
             run=run,
@@ -211,9 +214,9 @@ def _run_one(
             }
         )
         write_predictions(run, evaluation, split=split)
-        if reporting.figures:
-            task.plots(run, target=target, evaluation=evaluation, spec=spec)
         done = RunResult(recipe, task, target, evaluation, metadata, n_parameters(model), dataset)
+        if reporting.figures:
+            draw(done, run)
         # The row first: a crash between the two leaves a run to finish, whose row is then there only once.
         if reporting.row:
             append_rows(done, sheet_path=options.sheet, run=run)
@@ -239,8 +242,9 @@ def _announce(
     backbone: Backbone | SignalNetwork,
     spec: InputSpec,
     anew: Sequence[str],
-) -> None:
-    """Say what is about to run and what a person should know about it."""
+) -> list[str]:
+    """Say what is about to run and what a person should know about it; return whom of the test people the pretrained
+    backbone has seen, a line each."""
     source = str(start.path) if start else options.recipe or ""
     announce("finetune", run=run, resolved=prepared.resolved, dataset=prepared.dataset, source=source)
     info, recipe = prepared.dataset.info, prepared.recipe
@@ -252,11 +256,12 @@ def _announce(
         warn(f"starts anew: {line}")
     say_padding(backbone)
     say_left_out(prepared.task, prepared.dataset)
-    if start:
-        for line in seen_test_people(
-            "the pretrained backbone", start.metadata, recipe=recipe, dataset=prepared.dataset
-        ):
-            warn(line)
+    if start is None:
+        return []
+    seen = list(seen_test_people("the pretrained backbone", start.metadata, recipe=recipe, dataset=prepared.dataset))
+    for line in seen:
+        warn(line)
+    return seen
 
 
 def _evaluated_again(run: RunFolder, device: torch.device) -> RunResult:

@@ -21,12 +21,14 @@ from ssl_bio.config.tune import OTHER_QUESTIONS, Choices
 from ssl_bio.console import note, warn
 from ssl_bio.errors import CheckpointError, RecipeError, SslBioError
 from ssl_bio.metrics import lower_is_better, metrics
-from ssl_bio.results import tables
+from ssl_bio.results import plots, tables
+from ssl_bio.results.curves import LabelCurve, label_curves
 from ssl_bio.runs.files import read_json
 from ssl_bio.runs.folder import GRID_FOLDER, METRICS_FILE, RUNS, RunFolder
 from ssl_bio.tasks.base import load_task
 
 _MOST_METRICS = 3
+_SHARE = "finetune.label_fraction"
 
 
 class Combination(NamedTuple):
@@ -171,7 +173,11 @@ def _show(everything: Sequence[Combination], failed: Mapping[int, str], by: str)
             for index, runs in results.items()
         ]
         tables.show([tables.ranked_table(entries, title=title, names=names, head=["run"])])
-        note(f"runs in {everything[0].runs[0].path.parent}")
+        home = everything[0].runs[0].path.parent
+        note(f"runs in {home}")
+        curves = _label_curves([(everything[index].choice, runs) for index, runs in results.items()], column)
+        if curves:
+            plots.draw(RunFolder(home), lambda: label_curves(curves, metric=f"{column} on {split}"))
         if split.startswith("test"):
             warn(
                 f"the best of {len(everything)} by test metrics is chosen on test (the sheet's column grid says so); "
@@ -179,6 +185,21 @@ def _show(everything: Sequence[Combination], failed: Mapping[int, str], by: str)
             )
     for index, why in failed.items():
         warn(f"{everything[index].runs[0].path} failed: {why}")
+
+
+def _label_curves(
+    results: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]], metric: str
+) -> list[LabelCurve]:
+    """Return the metric against the share of the labels, a curve for each choice of the other values; none where the
+    grid has but one share."""
+    values: dict[str, dict[float, list[float]]] = {}
+    for choice, runs in results:
+        if _SHARE in choice:
+            others = choice_name({path: value for path, value in choice.items() if path != _SHARE})
+            found = values.setdefault(others, {}).setdefault(float(choice[_SHARE]), [])
+            found += [float(run["metrics"][metric]) for run in runs]
+    several = len({share for shares in values.values() for share in shares}) > 1
+    return [LabelCurve(name, shares) for name, shares in values.items()] if several else []
 
 
 def _metrics(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:

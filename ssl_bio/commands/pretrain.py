@@ -16,23 +16,26 @@ from ssl_bio.commands.steps import (
     check_split_scheme,
     checkpoint_metadata,
     identity,
+    record,
     refuse,
     resumed,
     say_padding,
     shown_metrics,
     with_default_target,
 )
-from ssl_bio.config import Recipe, Resolved, to_toml
+from ssl_bio.config import Recipe, Resolved
 from ssl_bio.config.resolve import check_pretext
 from ssl_bio.console import note, stage, table, warn
 from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.data.loader import Loader
 from ssl_bio.models.base import Backbone, SignalNetwork
-from ssl_bio.pretexts.base import AnyPretext, load_pretext, probe_metrics, validation_metrics
+from ssl_bio.pretexts.base import AnyPretext, embedding_rank, load_pretext, probe_metrics, validation_metrics
+from ssl_bio.results import plots
+from ssl_bio.results.curves import learning_curves
 from ssl_bio.results.tensorboard import check_tensorboard, event_log
 from ssl_bio.runs.checkpoint import MODEL_FILE
 from ssl_bio.runs.files import read_json
-from ssl_bio.runs.folder import METRICS_FILE, RECIPE_FILE, RunFolder
+from ssl_bio.runs.folder import METRICS_FILE, RunFolder
 from ssl_bio.runs.inputs import InputSpec, input_spec
 from ssl_bio.tasks.datasets import open_recipe_dataset
 from ssl_bio.tasks.load import fit_input_scaling, recipe_backbone
@@ -102,7 +105,7 @@ def _pretrain_one(options: RunOptions, resolved: Resolved, run: RunFolder) -> Ru
         say_padding(backbone)
         for line in pretext.notes(backbone, dataset):
             warn(line)
-        run.write_text(RECIPE_FILE, to_toml(recipe, resolved.origins))
+        record(run, resolved, dataset)
         context = RunContext(
             run=run,
             device=device,
@@ -112,7 +115,13 @@ def _pretrain_one(options: RunOptions, resolved: Resolved, run: RunFolder) -> Ru
         )
         result = _fit(pretext, objective, backbone=backbone, dataset=dataset, spec=spec, context=context)
         objective.module.load_state_dict(result.tensors)
-        pretext.plots(run, objective=objective, dataset=dataset, device=device)
+        plots.draw(
+            run,
+            lambda: {
+                **learning_curves(run.read_history(), leading=pretext.curves(), best_epoch=result.best_epoch),
+                **pretext.figures(objective, dataset, device),
+            },
+        )
         metadata = checkpoint_metadata("pretrain", run=run, recipe=recipe, dataset=dataset, spec=spec, result=result)
         run.finish(result.tensors, metadata)
     table("Pretraining", ["", "value"], shown_metrics(result.metrics))
@@ -144,6 +153,9 @@ def _fit(
     if pretext.validates(dataset):
         unseen = pretext.validation_loader(dataset, context.device)
         watchers.append(partial(_on_validation, pretext, objective, loader=unseen, spec=spec, device=context.device))
+    if pretext.has_unseen_windows(dataset) and isinstance(backbone, Backbone):
+        windows = Loader(source=pretext.signals(dataset, "val"), batch_size=pretext.recipe.evaluate.batch_size)
+        watchers.append(partial(_rank, backbone, loader=windows, window=spec.window, device=context.device))
     if pretext.probes():
         if "val" in pretext.config.fit_on:
             warn("the probe scores validation windows that pretraining has seen, without labels")
@@ -170,6 +182,13 @@ def _on_validation(
     found = validation_metrics(objective, loader, window=spec.window, device=device, seed=recipe.seed)
     row = {f"val_{name}": value for name, value in found.items()}
     return row | pretext.after_validation(row, history)
+
+
+def _rank(
+    backbone: Backbone, history: History, *, loader: Loader, window: int, device: torch.device
+) -> dict[str, float]:
+    """Return the effective rank of the embeddings of validation windows: a low one tells of a collapse."""
+    return {"val_rankme": embedding_rank(backbone, loader, window=window, device=device)}
 
 
 def _probe(

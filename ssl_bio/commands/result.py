@@ -4,11 +4,13 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ssl_bio.config import Recipe
 from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.results.evaluation import Evaluation
 from ssl_bio.runs.checkpoint import CheckpointMetadata, now
-from ssl_bio.runs.folder import RunFolder
+from ssl_bio.runs.folder import CONSTANTS, PREDICTIONS, RunFolder
 from ssl_bio.tasks.base import AnyTask
 
 
@@ -58,7 +60,8 @@ def _mean(counts: Sequence[int]) -> int:
 
 def write_predictions(run: RunFolder, evaluation: Evaluation, *, split: str, dataset: str = "") -> None:
     """Write `predictions.npz`, of another split than test or of another dataset under a name that says so."""
-    arrays = {**evaluation.predictions.arrays, **evaluation.predictions.constants}
+    constants = evaluation.predictions.constants
+    arrays = {**evaluation.predictions.arrays, **constants, CONSTANTS: np.array(list(constants), dtype=np.str_)}
     singles = {
         name: values.astype("float32") if values.dtype == "float64" else values for name, values in arrays.items()
     }
@@ -68,4 +71,4 @@ def write_predictions(run: RunFolder, evaluation: Evaluation, *, split: str, dat
 def predictions_file(split: str, dataset: str = "") -> str:
     """Return the name of the file that holds predictions of a split, or of another dataset."""
     suffix = "" if split == "test" and not dataset else f"-{dataset}-{split}" if dataset else f"-{split}"
-    return f"predictions{suffix}.npz"
+    return f"{PREDICTIONS}{suffix}.npz"

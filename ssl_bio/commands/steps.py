@@ -1,18 +1,19 @@
 """Steps that pretraining and finetuning share: what is resumed, what is said before, what a weight file says after."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from ssl_bio.commands.plan import value_text
-from ssl_bio.config import COMMAND_LINE, Recipe, Resolved, flatten, load_recipe
+from ssl_bio.config import COMMAND_LINE, Recipe, Resolved, flatten, load_recipe, to_toml
 from ssl_bio.config.resolve import CHECKPOINT, DATASET, on_resume
 from ssl_bio.console import note, warn
 from ssl_bio.data.dataset import DatasetInfo, PreparedDataset
 from ssl_bio.errors import DataError, RecipeError
 from ssl_bio.models.base import Backbone, SignalNetwork
+from ssl_bio.runs.audit import audit
 from ssl_bio.runs.checkpoint import CheckpointMetadata, now
-from ssl_bio.runs.folder import RECIPE_FILE, RunFolder
+from ssl_bio.runs.folder import DATA_FILE, RECIPE_FILE, RunFolder
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import load_task
 from ssl_bio.training import runtime
@@ -100,6 +101,13 @@ def chosen_lines(resolved: Resolved) -> list[str]:
     if counted:
         lines.append(f"{', '.join(counted)}, the rest defaults: recipe.toml in the run folder has each")
     return lines
+
+
+def record(run: RunFolder, resolved: Resolved, dataset: PreparedDataset, notes: Sequence[str] = ()) -> None:
+    """Write what a run is made of: its recipe, and what its data are, with `notes` on them."""
+    run.write_text(RECIPE_FILE, to_toml(resolved.recipe, resolved.origins))
+    found = audit(dataset, resolved.recipe.data.split_scheme, notes)
+    run.write_json(DATA_FILE, found.model_dump(mode="json"))
 
 
 def _count(paths: list[str]) -> str:

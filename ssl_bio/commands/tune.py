@@ -259,5 +259,5 @@ def _report(plan: TrialPlan, study: search.Search, record: SearchRecord) -> None
             f"no importance of keys: it takes {_FEWEST_FOR_IMPORTANCE} complete trials that differ, and there are "
             f"{n_complete}"
         )
-    if record.complete and plots.can_draw():
-        plots.save_figures(files, results.figures(record))
+    if record.complete:
+        plots.draw(files, lambda: results.figures(record))

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,14 +13,17 @@ from ssl_bio.data.augmentations import check_augmentations, even_crops
 from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.data.loader import Batch, Loader, SignalDataset
 from ssl_bio.errors import SslBioError
+from ssl_bio.metrics.embeddings import rankme
 from ssl_bio.models.base import Backbone, SignalNetwork
-from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import AnyTask, expect, load_task
 from ssl_bio.training import runtime
 from ssl_bio.training.evaluation import map_batches
 from ssl_bio.training.fit import FitSettings, History
 from ssl_bio.training.objective import Objective, TensorBatch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ConfigT = TypeVar("ConfigT", bound=PretextConfig)
 
@@ -29,12 +32,14 @@ class Pretext(ABC, Generic[ConfigT]):
     """What a backbone learns without labels, as one recipe asks it.
 
     `shows_pairs`: training batches hold another view of each window as its target. `always_validates`: the pretext
-    task's metrics on validation windows are worth an epoch's time even where they choose nothing.
+    task's metrics on validation windows are worth an epoch's time even where they choose nothing. `leading_metrics`:
+    those whose curves are drawn beside the loss.
     """
 
     Config: type[ConfigT]
     shows_pairs: ClassVar[bool] = False
     always_validates: ClassVar[bool] = False
+    leading_metrics: ClassVar[tuple[str, ...]] = ()  # as in a history, without "val_"
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -65,8 +70,14 @@ class Pretext(ABC, Generic[ConfigT]):
         """Return more metrics of an epoch, from those on validation windows and the epochs before."""
         return {}
 
-    def plots(self, run: RunFolder, *, objective: Objective, dataset: PreparedDataset, device: torch.device) -> None:
-        """Draw what was learnt into the run's folder."""
+    def figures(self, objective: Objective, dataset: PreparedDataset, device: torch.device) -> "dict[str, Figure]":
+        """Return pictures of what was learnt by name, beside the curves that every run has."""
+        return {}
+
+    @classmethod
+    def curves(cls) -> tuple[str, ...]:
+        """Return the metrics whose curves are drawn beside the loss: the task's own, and the rank of embeddings."""
+        return *cls.leading_metrics, "rankme"
 
     def signals(self, dataset: PreparedDataset, split: str) -> SignalDataset:
         """Return the unlabelled windows of "train", "val" or "train+val"."""
@@ -103,10 +114,14 @@ class Pretext(ABC, Generic[ConfigT]):
         """Return validation windows in order. `device`: where targets are computed that come from a network."""
         return Loader(source=self.signals(dataset, "val"), batch_size=self.recipe.evaluate.batch_size)
 
+    def has_unseen_windows(self, dataset: PreparedDataset) -> bool:
+        """Return whether there are validation windows that training does not see."""
+        return self.config.fit_on == "train" and len(self.signals(dataset, "val")) > 0
+
     def validates(self, dataset: PreparedDataset) -> bool:
-        """Return whether validation windows are there, unseen, and of use."""
+        """Return whether the pretext task's metrics are measured on validation windows."""
         wanted = self.config.select == "val_loss" or self.always_validates
-        return wanted and self.config.fit_on == "train" and len(self.signals(dataset, "val")) > 0
+        return wanted and self.has_unseen_windows(dataset)
 
     def probes(self) -> bool:
         """Return whether linear probes show on the way what was learnt."""
@@ -159,11 +174,15 @@ AnyPretext = Pretext[Any]
 
 def load_pretext(recipe: Recipe) -> AnyPretext:
     """Return the recipe's pretext task. Raises RecipeError for an unknown one and for a broken plugin."""
-    name = recipe.pretrain.pretext
+    return pretext_class(recipe.pretrain.pretext)(recipe)
+
+
+def pretext_class(name: str) -> type[AnyPretext]:
+    """Return a pretext task's class. Raises RecipeError for an unknown one and for a broken plugin."""
     found = PRETEXTS.load(name)
     if not (isinstance(found, type) and issubclass(found, Pretext)):
         raise PRETEXTS.broken(name, "it does not derive from ssl_bio.pretexts.base.Pretext")
-    return found(recipe)
+    return found
 
 
 def validation_metrics(
@@ -185,6 +204,20 @@ def validation_metrics(
             for name, value in one.items():
                 totals[name] = totals[name] + value if name in totals else value
     return objective.metrics(totals)
+
+
+def embedding_rank(backbone: Backbone, loader: Loader, *, window: int, device: torch.device) -> float:
+    """Return RankMe of the mean token of every window of a loader, or of each crop that the network sees of it."""
+
+    def products(index: int, batch: Batch) -> Tensor:
+        pooled = [
+            backbone(torch.from_numpy(crop).to(device)).mean(dim=1).double()
+            for crop in even_crops(batch.inputs, window)
+        ]
+        embeddings = torch.cat(pooled)
+        return embeddings.T @ embeddings
+
+    return rankme(torch.stack(map_batches(backbone, loader, products, device=device, title="validate")).sum(dim=0))
 
 
 def probe_metrics(

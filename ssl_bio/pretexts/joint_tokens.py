@@ -1,7 +1,6 @@
 """The pretext task of CM-SSL: from one signal, unmasked, tell the codes that a tokenizer of several gives."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch.nn import functional as F
@@ -13,15 +12,10 @@ from ssl_bio.metrics.codes import chance, perplexity
 from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.models.code_predictor import CodePredictor
 from ssl_bio.pretexts.tokenizer import Tokenizer, TokenPretext
-from ssl_bio.results.plots import axes_grid, can_draw, save_figures
-from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import expect
-from ssl_bio.training.objective import BaseObjective, Objective, StepOutput, Sums, TensorBatch
+from ssl_bio.training.objective import BaseObjective, StepOutput, Sums, TensorBatch
 from ssl_bio.training.optim import ParameterGroup, groups_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _TOP = 10
 
@@ -31,6 +25,7 @@ class JointTokensPretext(TokenPretext[JointTokensConfig]):
 
     Config = JointTokensConfig
     always_validates: ClassVar[bool] = True
+    leading_metrics: ClassVar = ("accuracy", "top10")
 
     def check_data(self, dataset: PreparedDataset) -> list[str]:
         """Return why codes cannot be had, or would not belong to what the encoder sees."""
@@ -51,11 +46,6 @@ class JointTokensPretext(TokenPretext[JointTokensConfig]):
             )
         model = CodePredictor(backbone=encoder, vocab_size=tokenizer.vocab_size, code_length=tokenizer.wave_length)
         return JointTokensObjective(model, lr=self.config.lr, label_smoothing=self.config.label_smoothing)
-
-    def plots(self, run: RunFolder, *, objective: Objective, dataset: PreparedDataset, device: torch.device) -> None:
-        """Draw how many codes were told, epoch by epoch, beside what the commonest codes reach."""
-        if can_draw():
-            save_figures(run, {"accuracy.png": _curves(run.read_history())})
 
 
 class JointTokensObjective(BaseObjective):
@@ -101,17 +91,3 @@ class JointTokensObjective(BaseObjective):
             **chance("top10", counts, k=_TOP),
             "perplexity": float(perplexity(counts)),
         }
-
-
-def _curves(history: Mapping[str, list[float]]) -> "Figure":
-    figure, all_axes = axes_grid(1, 2, height=3)
-    for axes, name in zip(all_axes[0], ("accuracy", "top10"), strict=True):
-        for prefix, label, colour in (("", "training", "tab:blue"), ("val_", "validation", "tab:orange")):
-            if f"{prefix}{name}" in history:
-                axes.plot(history["epoch"], history[f"{prefix}{name}"], color=colour, label=label)
-                constant = history[f"{prefix}{name}_constant"]
-                axes.plot(history["epoch"], constant, color=colour, linestyle=":", label=f"{label}: the commonest")
-        axes.set(title="code told" if name == "accuracy" else "among the ten likeliest", xlabel="epoch", ylim=(0, None))
-    all_axes[0][0].set_ylabel("share of codes")
-    all_axes[0][1].legend(fontsize=8, loc="center right")
-    return figure

@@ -1,5 +1,7 @@
 """TimeMAE's pretext task: masked codeword classification and masked representation regression."""
 
+from typing import ClassVar
+
 import torch
 from torch.nn import functional as F
 
@@ -20,6 +22,8 @@ class TimeMAEPretext(TokenPretext[TimeMAEPretextConfig]):
     """Hide most tokens and predict, for each, its codeword and the target encoder's output."""
 
     Config = TimeMAEPretextConfig
+    always_validates: ClassVar[bool] = True
+    leading_metrics: ClassVar = ("hit_rate",)
 
     def build(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> "TimeMAEObjective":
         """Return TimeMAE around a backbone.

@@ -18,8 +18,7 @@ from ssl_bio.metrics.codes import codes_used, perplexity
 from ssl_bio.models.base import AutoencodingBackbone, Backbone, SignalNetwork
 from ssl_bio.models.vqvae import VQVAE, VQVAEBackbone
 from ssl_bio.pretexts.base import Pretext
-from ssl_bio.results.plots import axes_grid, can_draw, save_figures, single_axes
-from ssl_bio.runs.folder import RunFolder
+from ssl_bio.results.plots import ACCENT, GREY, WIDE, axes_grid, single_axes
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import expect
 from ssl_bio.training.evaluation import map_batches
@@ -41,6 +40,7 @@ class VQVAEPretext(Pretext[VQVAEPretextConfig]):
 
     Config = VQVAEPretextConfig
     always_validates: ClassVar[bool] = True
+    leading_metrics: ClassVar = ("mse", "perplexity", "codes_used")
 
     def build(self, backbone: Backbone | SignalNetwork, spec: InputSpec) -> "VQVAEObjective":
         """Return the autoencoder around a backbone. Raises RecipeError for a quantizer that cannot be."""
@@ -101,10 +101,8 @@ class VQVAEPretext(Pretext[VQVAEPretextConfig]):
             )
         return {"low_use_epochs": low}
 
-    def plots(self, run: RunFolder, *, objective: Objective, dataset: PreparedDataset, device: torch.device) -> None:
-        """Draw reconstructions beside originals, the use of the codes, and the curves of the run."""
-        if not can_draw():
-            return
+    def figures(self, objective: Objective, dataset: PreparedDataset, device: torch.device) -> "dict[str, Figure]":
+        """Return reconstructions beside originals, and the use of the codes."""
         model = expect(VQVAE, objective.module).to(device)
         has_validation = self.config.fit_on == "train" and len(self.signals(dataset, "val"))
         split = "val" if has_validation else "train"
@@ -115,18 +113,16 @@ class VQVAEPretext(Pretext[VQVAEPretextConfig]):
             positions = np.linspace(0, len(signals) - 1, _N_DRAWN).round().astype(np.int64)
             shown = model(torch.from_numpy(signals.read(positions)).to(device))
             originals, outputs = shown.target.cpu().numpy(), shown.signals.cpu().numpy()
-        figures = {
-            "reconstruction.png": _reconstructions(
+        return {
+            "reconstruction": _reconstructions(
                 originals,
                 outputs,
                 channels=dataset.info.channels,
                 sampling_rate=dataset.info.sampling_rate,
                 split=split,
             ),
-            "codes.png": _code_use(counts, split),
-            "curves.png": _curves(run.read_history()),
+            "codes": _code_use(counts, split),
         }
-        save_figures(run, figures)
 
 
 class VQVAEObjective(BaseObjective):
@@ -238,8 +234,8 @@ def _reconstructions(
     for row, original, output in zip(all_axes, originals, outputs, strict=True):
         for index, axes in enumerate(row):
             error = float(np.square(original[index] - output[index]).mean())
-            axes.plot(time, original[index], color="0.55", linewidth=1.4, label="original")
-            axes.plot(time, output[index], color="tab:red", linewidth=0.9, label="reconstruction")
+            axes.plot(time, original[index], color=GREY, linestyle="-", linewidth=1.4, label="original")
+            axes.plot(time, output[index], color=ACCENT, linestyle="-", linewidth=0.9, label="reconstruction")
             axes.set_title(f"MSE {error:.4f}", fontsize=8, loc="right")
             axes.margins(x=0)
     for name, axes in zip(shown, all_axes[0], strict=True):
@@ -252,29 +248,15 @@ def _reconstructions(
 
 
 def _code_use(counts: NDArray[np.float32], split: str) -> "Figure":
-    figure, axes = single_axes()
+    figure, axes = single_axes(width=WIDE)
     for index, row in enumerate(counts):
         share = np.sort(row / max(row.sum(), 1))[::-1]
         evenness = float(perplexity(torch.from_numpy(row)))
         label = f"codebook {index}: {np.mean(row > 0):.1%} used, perplexity {evenness:.0f} of {len(row)}"
         axes.step(np.arange(1, len(row) + 1), share, where="mid", label=label)
-    axes.axhline(1 / counts.shape[1], color="0.6", linestyle=":", label="all alike")
+    axes.axhline(1 / counts.shape[1], color=GREY, linestyle=":", label="all alike")
     axes.set(xlabel=f"codes, the most used first ({split})", ylabel="share of tokens")
     axes.set_yscale("log")
     axes.legend(fontsize=8)
     axes.margins(x=0)
-    return figure
-
-
-def _curves(history: Mapping[str, list[float]]) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    panels = {"mse": "log", "perplexity": "linear", "codes_used": "linear"}
-    for axes, (name, scale) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-        for column, label in ((name, "training"), (f"val_{name}", "validation")):
-            if column in history:
-                axes.plot(history["epoch"], history[column], label=label)
-        axes.set(title=name.replace("_", " "), xlabel="epoch", yscale=scale)
-        axes.legend(fontsize=8)
     return figure

@@ -1,1 +1,1 @@
-"""What people read: evaluations, tables, the shared sheet, plots."""
+"""What people read: evaluations, tables, the shared sheet, plots, the page of results."""

@@ -126,13 +126,13 @@ def trial_line(one: TrialRecord, metric: str) -> str:
 
 def figures(record: SearchRecord) -> "dict[str, Figure]":
     """Return the search's figures: the scores in order of trials, and against each key."""
-    return {"history.png": _history(record), "space.png": _space(record)}
+    return {"history": _history(record), "space": _space(record)}
 
 
 def _history(record: SearchRecord) -> "Figure":
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = plots.single_axes(height=3.5)
+    figure, axes = plots.single_axes(width=plots.WIDE, height=3.5)
     top = _limits(record)
     complete = record.complete
     axes.scatter(
@@ -141,14 +141,14 @@ def _history(record: SearchRecord) -> "Figure":
     pruned = [one for one in record.trials if one.state == PRUNED and one.score is not None]
     if pruned:
         places = [_inside(one.score, top) for one in pruned]
-        axes.scatter([one.number for one in pruned], places, s=18, marker="x", color="0.6", label="pruned")
+        axes.scatter([one.number for one in pruned], places, s=18, marker="x", color=plots.PALE, label="pruned")
     for one in (one for one in record.trials if one.state in (DIVERGED, FAILED) or one.score is None):
-        axes.axvline(one.number, color="tab:red", alpha=0.3, linewidth=1)
+        axes.axvline(one.number, color=plots.ACCENT, linestyle="-", alpha=0.4, linewidth=1)
     best = np.minimum if lower_is_better(record.metric) else np.maximum
     if complete:
         so_far = best.accumulate([one.score or 0.0 for one in complete])
         until = [*(one.number for one in complete), record.trials[-1].number]
-        axes.step(until, [*so_far, so_far[-1]], where="post", color="tab:orange", label="best so far")
+        axes.step(until, [*so_far, so_far[-1]], where="post", color=plots.ACCENT, linestyle="-", label="best so far")
     axes.set(xlabel="trial", ylabel=f"{record.metric} on val")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
@@ -184,7 +184,7 @@ def _panel(axes: "Axes", record: SearchRecord, key: str, *, name: str, numeric: 
     """Draw the scores against one key."""
     top, best = _limits(record), record.best
     texts = sorted({value_cell(one.values.get(key)) for one in record.trials})
-    for state, marker, color in ((PRUNED, "x", "0.6"), (COMPLETE, "o", "tab:blue")):
+    for state, marker, color in ((PRUNED, "x", plots.PALE), (COMPLETE, "o", plots.SECOND)):
         shown = [one for one in record.trials if one.state == state and one.score is not None]
         if not shown:
             continue
@@ -193,7 +193,7 @@ def _panel(axes: "Axes", record: SearchRecord, key: str, *, name: str, numeric: 
         axes.scatter(places, scores, s=18, label=state, marker=marker, color=color)
     if best:
         place = _place(best, key, texts, numeric=numeric)
-        axes.scatter([place], [best.score or 0.0], s=110, marker="*", color="tab:orange", label="best", zorder=3)
+        axes.scatter([place], [best.score or 0.0], s=110, marker="*", color=plots.ACCENT, label="best", zorder=3)
     if not numeric:
         axes.set_xticks(range(len(texts)), texts)
         axes.set_xlim(-0.5, len(texts) - 0.5)
@@ -217,10 +217,14 @@ def _map(figure: "Figure", axes: "Axes", record: SearchRecord) -> None:
     )
     pruned = [one for one in record.trials if one.state == PRUNED]
     axes.scatter(
-        [one.values[first] for one in pruned], [one.values[second] for one in pruned], marker="x", color="0.7", s=25
+        [one.values[first] for one in pruned],
+        [one.values[second] for one in pruned],
+        marker="x",
+        color=plots.PALE,
+        s=25,
     )
     if best:
-        axes.scatter([best.values[first]], [best.values[second]], s=140, marker="*", color="tab:orange", zorder=3)
+        axes.scatter([best.values[first]], [best.values[second]], s=140, marker="*", color=plots.ACCENT, zorder=3)
     for key, scale in ((first, axes.set_xscale), (second, axes.set_yscale)):
         if key in record.log_keys:
             scale("log")

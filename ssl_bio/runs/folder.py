@@ -3,6 +3,7 @@
 <run>/
   model.safetensors   weights; the header holds `CheckpointMetadata` as JSON
   recipe.toml         the resolved recipe
+  data.json           what it learnt from: `DataAudit`
   run.json            the run's id, by which the sheet knows its rows
   history.csv         a row an epoch
   metrics.json        the result; its presence makes the run complete
@@ -49,7 +50,10 @@ if TYPE_CHECKING:
 
 RUNS = Path("checkpoints")
 RECIPE_FILE = "recipe.toml"
+DATA_FILE = "data.json"
 RUN_FILE = "run.json"
+CONSTANTS = "constants"  # the array of predictions that names those which are the same for all windows
+PREDICTIONS = "predictions"  # how the files of predictions begin; this with .npz: of the test split
 HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
 RESUME_FOLDER = "resume"
@@ -171,10 +175,19 @@ class RunFolder:
         self.write_text(HISTORY_FILE, buffer.getvalue())
 
     def read_history(self) -> dict[str, list[float]]:
-        """Return `history.csv` by column; NaN where a row has none."""
-        with (self.path / HISTORY_FILE).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]} if rows else {}
+        """Return `history.csv` by column, NaN where a row has none; empty for a run without epochs.
+
+        Raises CheckpointError when the file is broken.
+        """
+        path = self.path / HISTORY_FILE
+        if not path.exists():
+            return {}
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file, strict=True))
+            return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]} if rows else {}
+        except (OSError, ValueError, csv.Error) as error:
+            raise CheckpointError(f"{path}: broken: {error}") from error
 
     def write_figure(self, name: str, draw: Callable[[Path], None]) -> Path:
         """Have `draw` write `figures/<name>`, whole or not at all."""
@@ -197,9 +210,9 @@ class RunFolder:
         import numpy as np
 
         try:
-            with np.load(self.path / name, allow_pickle=False) as file:
+            with (self.path / name).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 return dict(file)
-        except (OSError, ValueError, BadZipFile) as error:
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
             raise CheckpointError(f"{self.path / name}: cannot be read: {error}") from error
 
     def finish(self, tensors: "Mapping[str, Tensor]", metadata: CheckpointMetadata) -> None:
@@ -267,13 +280,13 @@ def newest_run(root: Path, *, kind: str, name: str = "", preferred: str = "") ->
 
 def _is_run_file(name: str) -> bool:
     known = (
-        *(MODEL_FILE, RECIPE_FILE, RUN_FILE, HISTORY_FILE, METRICS_FILE),
+        *(MODEL_FILE, RECIPE_FILE, DATA_FILE, RUN_FILE, HISTORY_FILE, METRICS_FILE),
         *(RESUME_FOLDER, FIGURES_FOLDER, EVENTS_FOLDER, EXPORT_FOLDER),
     )
     return (
         name in known
         or bool(_FOLD.fullmatch(name))
-        or (name.startswith("predictions") and name.endswith(".npz"))
+        or (name.startswith(PREDICTIONS) and name.endswith(".npz"))
         or name.endswith(".tmp")
         or (name.startswith(".fold") and name.endswith(".lock"))
     )

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,10 +22,12 @@ from ssl_bio.models.base import Backbone, SignalNetwork
 from ssl_bio.models.onnx import ExportedNetwork
 from ssl_bio.results.evaluation import Evaluation, Predictions, Table
 from ssl_bio.runs.checkpoint import CheckpointMetadata
-from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import InputSpec, input_spec
 from ssl_bio.training import runtime
 from ssl_bio.training.objective import Objective
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class TargetSpec(BaseModel):
@@ -61,6 +63,14 @@ class EvaluationRequest(NamedTuple):
     spec: InputSpec
     device: torch.device
     validating: bool
+
+
+class ScoredPredictions(NamedTuple):
+    """The kind of predictions that metrics are declared on, targets and predictions, `(n, ...)` each."""
+
+    kind: str
+    targets: NDArray[Any]
+    predictions: NDArray[Any]
 
 
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
@@ -142,8 +152,13 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
         """Return tables that show where the errors are, of one evaluation or of several seeds."""
         return []
 
-    def plots(self, run: RunFolder, *, target: TargetT, evaluation: Evaluation, spec: InputSpec) -> None:
-        """Draw the evaluation into the run's folder."""
+    def figures(self, target: TargetT, evaluation: Evaluation, *, sampling_rate: float) -> "dict[str, Figure]":
+        """Return pictures of an evaluation by name, from its predictions alone. `sampling_rate`: Hz of the windows."""
+        return {}
+
+    def scored(self, predictions: Predictions) -> "ScoredPredictions | None":
+        """Return what the metrics of predictions are computed from; None for a task that has no function for them."""
+        return None
 
     def task_name(self) -> str:
         """Return the task's name in the sheet."""

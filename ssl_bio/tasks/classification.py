@@ -1,7 +1,7 @@
 """Classification: one class of several."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,12 @@ from ssl_bio.errors import DataError
 from ssl_bio.metrics.classification import confusion
 from ssl_bio.results.evaluation import Evaluation, Table
 from ssl_bio.tasks.base import LabelledRows
+from ssl_bio.tasks.class_plots import class_figures
 from ssl_bio.tasks.windows import WindowTarget, WindowTask
 from ssl_bio.training import probe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class ClassTarget(WindowTarget):
@@ -82,6 +86,11 @@ class Classification(WindowTask[ClassificationConfig, EvaluateConfig, ClassTarge
         if self.config.probe == "ridge":
             return probe.ridge_classifier(features, targets, self.config.probe_alpha)
         return probe.logistic_classifier(features, targets, self.config.probe_c)
+
+    def figures(self, target: ClassTarget, evaluation: Evaluation, *, sampling_rate: float) -> "dict[str, Figure]":
+        """Return the confusion of classes, and for each class the curves of one against rest."""
+        arrays = evaluation.predictions.arrays
+        return class_figures(target.names, arrays["target"], arrays["probability"])
 
     def answer_columns(self, target: ClassTarget, answers: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
         """Return the likeliest class, and the probability of each."""

@@ -1,7 +1,7 @@
 """Forecasting: how a series goes on, one step ahead of the truth and feeding on its own forecasts."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -18,15 +18,17 @@ from ssl_bio.models.base import Backbone, SignalNetwork, StreamingBackbone
 from ssl_bio.models.forecaster import Forecaster, LastTokenForecaster, PatchForecaster, Scaling, StreamingForecaster
 from ssl_bio.models.onnx import ExportedNetwork
 from ssl_bio.results.evaluation import Evaluation, Group, Predictions
-from ssl_bio.results.plots import can_draw, save_figures, stacked_axes
+from ssl_bio.results.plots import ACCENT, GREY, SECOND, stacked_axes
 from ssl_bio.runs.checkpoint import CheckpointMetadata
-from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import EvaluationRequest, TargetSpec, Task, expect, ordered_loader
 from ssl_bio.training.evaluation import map_batches
 from ssl_bio.training.objective import BaseObjective, StepOutput, TensorBatch, mean_loss
 from ssl_bio.training.optim import ParameterGroup, groups_of
 from ssl_bio.training.runtime import evaluation_mode
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SEASON_FROM = 64  # training series
 _NEARLY_HIGHEST = 0.95  # of the highest peak of the autocorrelation
@@ -227,24 +229,22 @@ class Forecasting(Task[ForecastingConfig, ForecastingEvaluateConfig, SeriesTarge
         meaning = f"(batch, {n}): the next {'sample' if n == 1 else f'{n} samples'}, unit: {target.unit}"
         return ExportedNetwork(NextSamples(model).eval(), 1, target.time_steps, {"forecast": meaning})
 
-    def plots(self, run: RunFolder, *, target: SeriesTarget, evaluation: Evaluation, spec: InputSpec) -> None:
-        """Draw free-running forecasts of the first series beside the truth and the last season."""
-        if not can_draw():
-            return
+    def figures(self, target: SeriesTarget, evaluation: Evaluation, *, sampling_rate: float) -> "dict[str, Figure]":
+        """Return free-running forecasts of the first series beside the truth and the last season."""
         arrays = evaluation.predictions.arrays
         figure, all_axes = stacked_axes(min(evaluation.n, _N_DRAWN), height=1.7)
-        time = np.arange(arrays["target"].shape[1]) / spec.sampling_rate
+        time = np.arange(arrays["target"].shape[1]) / sampling_rate
         for row, axes in enumerate(all_axes):
             true, free = arrays["target"][row], arrays["free_running"][row]
-            axes.plot(time, true, color="0.55", linewidth=1.4, label="true")
+            axes.plot(time, true, color=GREY, linestyle="-", linewidth=1.4, label="true")
             naive = arrays["seasonal_naive_free_running"][row]
-            axes.plot(time, naive, color="tab:blue", linewidth=0.7, label="last season")
-            axes.plot(time, free, color="tab:red", linewidth=0.9, label="free-running")
+            axes.plot(time, naive, color=SECOND, linestyle="--", linewidth=0.7, label="last season")
+            axes.plot(time, free, color=ACCENT, linestyle="-", linewidth=0.9, label="free-running")
             axes.set_title(f"MSE {float(np.square(free - true).mean()):.4g}", fontsize=8, loc="right")
             axes.margins(x=0)
         all_axes[0].legend(loc="upper left", fontsize=8, ncols=3)
         all_axes[-1].set_xlabel("time in s after the last sample that was shown")
-        save_figures(run, {"forecast.png": figure})
+        return {"forecast": figure}
 
 
 class NextSamples(nn.Module):

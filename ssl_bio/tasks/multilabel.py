@@ -1,7 +1,7 @@
 """Multi-label classification: any of several labels."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,13 @@ from ssl_bio.config.tasks import EvaluateConfig, MultilabelConfig
 from ssl_bio.data.dataset import PreparedDataset, Rows
 from ssl_bio.metrics import compute
 from ssl_bio.results.evaluation import Evaluation, Table
+from ssl_bio.tasks.class_plots import label_figures
 from ssl_bio.tasks.classification import positions_of
 from ssl_bio.tasks.windows import WindowTarget, WindowTask
 from ssl_bio.training import probe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class LabelTarget(WindowTarget):
@@ -75,6 +79,11 @@ class Multilabel(WindowTask[MultilabelConfig, EvaluateConfig, LabelTarget]):
         if self.config.probe == "ridge":
             return probe.ridge_classifier(features, targets, self.config.probe_alpha)
         return probe.logistic_labels(features, targets, self.config.probe_c)
+
+    def figures(self, target: LabelTarget, evaluation: Evaluation, *, sampling_rate: float) -> "dict[str, Figure]":
+        """Return the curves of each label."""
+        arrays = evaluation.predictions.arrays
+        return label_figures(target.names, arrays["target"], arrays["probability"])
 
     def answer_columns(self, target: LabelTarget, answers: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
         """Return the labels that are likelier than not, with ";" between, and the probability of each."""

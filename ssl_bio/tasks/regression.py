@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,10 +21,14 @@ from ssl_bio.models.heads import Predictor, Unit
 from ssl_bio.results.evaluation import Evaluation, Group, Predictions, Table
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import expect
+from ssl_bio.tasks.value_plots import value_figures
 from ssl_bio.tasks.windows import WindowObjective, WindowTarget, WindowTask
 from ssl_bio.training import probe
 from ssl_bio.training.objective import BaseObjective, Objective, StepOutput, TensorBatch, mean_loss
 from ssl_bio.training.optim import ParameterGroup
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MAX_LEVELS = 256
 #: What needs no learning: its name in tables, and its array in `predictions.npz`.
@@ -268,6 +272,22 @@ class Regression(WindowTask[RegressionConfig, RegressionEvaluateConfig, ValueTar
             predictions=Predictions(arrays=arrays, constants=predictions.constants),
             baselines=baselines,
         )
+
+    def figures(self, target: ValueTarget, evaluation: Evaluation, *, sampling_rate: float) -> "dict[str, Figure]":
+        """Return predictions against the truth, their differences and each person's error, of each value."""
+        arrays = evaluation.predictions.arrays
+        found: dict[str, Figure] = {}
+        for index, (name, unit) in enumerate(zip(target.names, target.units, strict=True)):
+            drawn = value_figures(
+                name,
+                unit,
+                targets=arrays["target"][:, index],
+                predictions=arrays["value"][:, index],
+                subjects=arrays["subject"],
+            )
+            ending = f"_{name}" if len(target.names) > 1 else ""
+            found |= {f"{figure}{ending}": one for figure, one in drawn.items()}
+        return found
 
     def tables(self, target: ValueTarget, evaluations: Sequence[Evaluation]) -> list[Table]:
         """Return the errors of each of several values, of a single evaluation."""

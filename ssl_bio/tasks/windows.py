@@ -24,7 +24,7 @@ from ssl_bio.models.heads import Predictor, Unit
 from ssl_bio.models.onnx import ExportedNetwork
 from ssl_bio.results.evaluation import Evaluation, Group, Predictions
 from ssl_bio.runs.inputs import InputSpec
-from ssl_bio.tasks.base import EvaluationRequest, TargetSpec, Task, expect, ordered_loader
+from ssl_bio.tasks.base import EvaluationRequest, ScoredPredictions, TargetSpec, Task, expect, ordered_loader
 from ssl_bio.training import probe
 from ssl_bio.training.evaluation import map_batches
 from ssl_bio.training.objective import BaseObjective, Objective, StepOutput, TensorBatch, mean_loss
@@ -329,6 +329,11 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
             groups=[Group("", found)],
             predictions=predictions,
         )
+
+    def scored(self, predictions: Predictions) -> ScoredPredictions:
+        """Return targets and predictions."""
+        arrays = predictions.arrays
+        return ScoredPredictions(self.predictions_kind, arrays["target"], arrays[self.prediction_array])
 
     def as_probe(self) -> Self:
         """Return the task as a linear probe asks it during pretraining: all training labels, a head that is solved."""

@@ -40,14 +40,17 @@ def history(folder: Path) -> list[dict[str, str]]:
 
 
 def test_three_commands(pretrained: str) -> None:
-    assert files(PRETRAINED) == ["history.csv", "metrics.json", "model.safetensors", "recipe.toml", "run.json"]
+    written = ["data.json", "figures", "history.csv", "metrics.json", "model.safetensors", "recipe.toml", "run.json"]
+    assert files(PRETRAINED) == written
+    assert files(PRETRAINED / "figures") == ["curves.png"]
     logged = history(PRETRAINED)
     assert len(logged) == 3
     assert {"loss", "mse", "ce", "hits", "hit_rate", "ndcg10", "perplexity", "lr_pretext"} <= set(logged[0])
 
     said = succeed("finetune")
     assert f"starting from the newest complete pretraining run: {PRETRAINED}" in said
-    assert files(PROBED) == ["metrics.json", "model.safetensors", "predictions.npz", "recipe.toml", "run.json"]
+    assert files(PROBED) == sorted({*written, "predictions.npz"} - {"history.csv"})
+    assert files(PROBED / "figures") == ["confusion.png", "precision_recall.png", "roc.png"]
 
     said = succeed("evaluate")
     assert "evaluating checkpoints/tiny/finetune-linear-probe-seed0" in said
@@ -60,6 +63,18 @@ def test_three_commands(pretrained: str) -> None:
         accuracy = (file["probability"].argmax(1) == file["target"]).mean()
         assert f"{accuracy:.4f}" == first["Accuracy"]
         assert len(file["subject"]) == int(first["n_test"])
+
+
+def test_pretraining_says_what_validation_and_chance_are() -> None:
+    Path("tiny.toml").write_text(TINY)
+    for fit_on in ("train", "train+val"):
+        options = ("--set", f"pretrain.fit_on={fit_on}", "--out", f"checkpoints/{fit_on}")
+        succeed("pretrain", "--recipe", "tiny.toml", *options)
+    for row in history(Path("checkpoints/train")):
+        assert float(row["val_hit_rate_chance"]) == pytest.approx(1 / 12)
+        assert 0 <= float(row["val_hit_rate"]) <= 1
+        assert 1 <= float(row["val_rankme"]) <= 16  # the width of a token
+    assert not [name for name in history(Path("checkpoints/train+val"))[0] if name.startswith("val_")]
 
 
 def test_backbone_lr_alone(pretrained: str) -> None:

@@ -55,7 +55,7 @@ def test_a_tokenizer_of_two_signals_and_an_encoder_of_one() -> None:
     for name in ("accuracy", "accuracy_constant", "top10", "val_accuracy", "val_top10"):
         assert 0 < float(logged[name]) <= 1
     assert float(logged["accuracy_chance"]) == 1 / 8
-    assert (only_run("tiny/pretrain-*") / "figures" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+    assert (only_run("tiny/pretrain-*") / "figures" / "curves.png").read_bytes().startswith(b"\x89PNG")
     checkpoint = load_checkpoint(only_run("tiny/pretrain-*"))
     assert checkpoint.metadata.channels == ("ppg",)
     assert {name.partition(".")[0] for name in checkpoint.tensors} == {"backbone", "head"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +151,17 @@ def test_what_a_run_learnt_from_includes_the_tokenizer_of_its_pretraining() -> N
     start = finished_run(Path("start"), recipe={"name": "start", "pretrain": pretrain})
     run = metadata(kind="finetune", recipe={"name": "run"}, origin=str(start.path))
     assert [values["name"] for values in evaluate._learnt_from(run)] == ["run", "start", "codes"]
+
+
+@pytest.mark.usefixtures("trained")
+def test_figures_come_back_with_the_evaluation_that_they_are_of() -> None:
+    single, whole = (Path(f"checkpoints/walks/finetune-scratch{parts}-seed0") for parts in ("", "-folds2"))
+    succeed("finetune", "--recipe", "walks.toml", "--folds", "2")
+    for run in (single, whole):
+        names = {path.name for path in (run / "figures").iterdir()}
+        assert "confusion.png" in names
+        shutil.rmtree(run / "figures")
+        succeed("evaluate", "--checkpoint", str(run), "--split", "val")
+        assert not (run / "figures").exists()
+        succeed("evaluate", "--checkpoint", str(run))
+        assert {path.name for path in (run / "figures").iterdir()} == names

@@ -52,6 +52,20 @@ def test_axes_that_cannot_be(axes: list[str], message: str) -> None:
         grid.combinations(axes)
 
 
+def test_shares_of_the_labels_end_in_a_picture() -> None:
+    shares = ("--grid", "finetune.label_fraction=0.5,1.0", "--seeds", "0,1")
+    said = succeed("finetune", "--recipe", "tiny.toml", "--mode", "scratch", *shares)
+    assert f"figures in {GRID / 'figures'}" in said
+    assert (GRID / "figures/labels.png").read_bytes().startswith(b"\x89PNG")
+    assert "2 leaderboards" not in succeed("report")
+    assert "Accuracy against the share of the labels" in Path("report.html").read_text(encoding="utf-8")
+
+
+def test_a_grid_of_other_values_has_no_such_picture() -> None:
+    succeed("finetune", "--recipe", "tiny.toml", "--mode", "scratch", "--grid", "finetune.lr=1e-3,1e-2")
+    assert not (GRID / "figures").exists()
+
+
 def test_a_grid_ends_in_one_table_and_a_row_each() -> None:
     axes = ["--grid", "finetune.lr=1e-3,1e-2", "--grid", "finetune.dropout=0.0,0.5"]
     said = succeed("finetune", "--recipe", "tiny.toml", "--mode", "scratch", *axes, "--by", "AUROC")

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_bio.pretexts.base import load_pretext, probe_metrics, validation_metrics
+from ssl_bio.data.loader import Loader
+from ssl_bio.metrics.embeddings import rankme
+from ssl_bio.models.base import Backbone
+from ssl_bio.pretexts.base import embedding_rank, load_pretext, probe_metrics, validation_metrics
 from ssl_bio.runs.inputs import input_spec
+from ssl_bio.tasks.base import expect
 from ssl_bio.training.objective import BaseObjective, StepOutput, TensorBatch
 from ssl_bio.training.optim import ParameterGroup
 from tests.tasks.small_recipes import backbone_of, prepared, pretext_recipe, small_recipe, task_recipe
@@ -20,9 +24,9 @@ CPU = torch.device("cpu")
     [
         ({}, False, False, ""),
         ({"fit_on": "train", "select": "val_loss"}, True, False, "val_loss"),
-        ({"fit_on": "train", "select": "probe"}, False, True, "probe_Accuracy"),
+        ({"fit_on": "train", "select": "probe"}, True, True, "probe_Accuracy"),
         ({"probe_every": 2}, False, True, ""),
-        ({"fit_on": "train"}, False, False, ""),
+        ({"fit_on": "train"}, True, False, ""),
     ],
 )
 def test_what_is_looked_at_while_it_trains(
@@ -33,6 +37,19 @@ def test_what_is_looked_at_while_it_trains(
     assert (pretext.validates(dataset), pretext.probes()) == (validates, probes)
     assert pretext.fit_settings().monitor == monitor
     assert pretext.fit_settings().epochs == 2
+
+
+def test_the_rank_of_embeddings_is_that_of_all_windows_at_once() -> None:
+    recipe = pretext_recipe("timemae", "timemae", fit_on="train")
+    pretext, dataset = load_pretext(recipe), prepared(recipe)
+    spec = input_spec(dataset.info, window=0)
+    backbone = expect(Backbone, backbone_of(recipe, spec)).eval()
+    signals = pretext.signals(dataset, "val")
+    found = embedding_rank(backbone, Loader(source=signals, batch_size=3), window=spec.window, device=CPU)
+    with torch.no_grad():
+        embeddings = backbone(torch.from_numpy(signals.read(np.arange(len(signals))))).mean(dim=1).double()
+    assert found == pytest.approx(rankme(embeddings.T @ embeddings), rel=1e-4)
+    assert 1 < found <= backbone.d_model
 
 
 def test_a_vqvae_always_validates_on_windows_it_has_not_seen() -> None:

@@ -26,7 +26,9 @@ def test_windows_learn_to_find_their_partners() -> None:
         output.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         learner.after_step()
-    assert learner.metrics(output.sums)["hit_rate"] > 0.5
+    found = learner.metrics(output.sums)
+    assert found["hit_rate"] > 0.5
+    assert found["hit_rate_chance"] == pytest.approx(1 / 24)
     copies = learner.module.get_submodule("target")
     assert all(p.grad is None for p in copies.parameters())
 

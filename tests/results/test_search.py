@@ -83,13 +83,13 @@ def test_importances_the_greatest_first() -> None:
 )
 def test_figures_of_any_search(found: SearchRecord, n_panels: int) -> None:
     figures = results.figures(found)
-    assert set(figures) == {"history.png", "space.png"}
-    assert len(figures["space.png"].axes) == n_panels
+    assert set(figures) == {"history", "space"}
+    assert len(figures["space"].axes) == n_panels
     for figure in figures.values():
         figure.savefig(io.BytesIO(), format="png")
 
 
 def test_a_diverged_trial_does_not_flatten_the_others() -> None:
     scores = [1.0, 1.1, 1.2, 1.3, 1.4, 1e9]
-    figure = results.figures(record(*(trial(number, score) for number, score in enumerate(scores))))["history.png"]
+    figure = results.figures(record(*(trial(number, score) for number, score in enumerate(scores))))["history"]
     assert figure.axes[0].get_ylim()[1] < 10

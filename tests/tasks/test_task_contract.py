@@ -1,6 +1,8 @@
 """What every registered task owes to the commands and to the training loop."""
 
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from ssl_bio.data.dataset import PreparedDataset, Rows
 from ssl_bio.errors import RecipeError
 from ssl_bio.metrics import metrics
 from ssl_bio.models.onnx import largest_difference, onnx_model
+from ssl_bio.results import plots
 from ssl_bio.results.evaluation import Evaluation
 from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import InputSpec
@@ -216,9 +219,11 @@ def test_tables_and_figures_of_one_evaluation_and_of_several(case: Case) -> None
     for evaluations in ([found], [found, found]):
         for table in case.task.tables(case.target, evaluations):
             assert {len(row) for row in table.rows} == {len(table.columns)}
-    run = RunFolder(Path("run"))
-    run.path.mkdir()
-    case.task.plots(run, target=case.target, evaluation=found, spec=case.spec)
+    with plots.style():
+        for name, figure in case.task.figures(case.target, found, sampling_rate=case.spec.sampling_rate).items():
+            assert re.fullmatch(r"\w+", name)
+            assert all(axes.get_xlabel() or axes.get_ylabel() for axes in figure.axes[-1:])
+            figure.savefig(io.BytesIO(), format="png", dpi=30)
 
 
 def test_training_learns_and_chooses_an_epoch(case: Case) -> None:

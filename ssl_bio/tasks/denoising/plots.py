@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ssl_bio.results.evaluation import Evaluation
-from ssl_bio.results.plots import can_draw, save_figures, single_axes, stacked_axes
-from ssl_bio.runs.folder import RunFolder
+from ssl_bio.results.plots import ACCENT, GREY, PALE, PALETTE, SECOND, single_axes, stacked_axes
 from ssl_bio.tasks.denoising.benchmark import CLASSICAL, NOISY, OURS, NoiseCondition
 
 if TYPE_CHECKING:
@@ -16,18 +15,16 @@ if TYPE_CHECKING:
 _N_DRAWN = 4
 
 
-def draw_denoised(
-    run: RunFolder, evaluation: Evaluation, *, conditions: Sequence[NoiseCondition], sampling_rate: float
-) -> None:
-    """Write `denoise.png`, and `gain.png` where there are levels."""
-    if not can_draw():
-        return
+def denoising_figures(
+    evaluation: Evaluation, *, conditions: Sequence[NoiseCondition], sampling_rate: float
+) -> "dict[str, Figure]":
+    """Return examples of signals, and the SNR gain where there are levels."""
     figures = {}
     if len(evaluation.predictions.constants["examples"]):
-        figures["denoise.png"] = _before_and_after(evaluation, conditions, sampling_rate)
+        figures["denoise"] = _before_and_after(evaluation, conditions, sampling_rate)
     if all(condition.unit for condition in conditions):
-        figures["gain.png"] = _gains(evaluation, conditions)
-    save_figures(run, figures)
+        figures["gain"] = _gains(evaluation, conditions)
+    return figures
 
 
 def _before_and_after(evaluation: Evaluation, conditions: Sequence[NoiseCondition], sampling_rate: float) -> "Figure":
@@ -38,11 +35,11 @@ def _before_and_after(evaluation: Evaluation, conditions: Sequence[NoiseConditio
     time = np.arange(examples.shape[-1]) / sampling_rate
     for axes, index in zip(all_axes, chosen, strict=True):
         curves = dict(zip(["clean", *methods], examples[index], strict=True))
-        axes.plot(time, curves[NOISY], color="0.8", linewidth=0.8, label="noisy")
-        axes.plot(time, curves["clean"], color="0.3", linewidth=1.4, label="clean")
-        for name, colour in ((CLASSICAL, "tab:blue"), (OURS, "tab:red")):
+        axes.plot(time, curves[NOISY], color=PALE, linestyle="-", linewidth=0.8, label="noisy")
+        axes.plot(time, curves["clean"], color=GREY, linestyle="-", linewidth=1.4, label="clean")
+        for name, colour, dashes in ((CLASSICAL, SECOND, "--"), (OURS, ACCENT, "-")):
             if name in curves:
-                axes.plot(time, curves[name], color=colour, linewidth=0.9, label=name)
+                axes.plot(time, curves[name], color=colour, linestyle=dashes, linewidth=0.9, label=name)
         axes.set_title(conditions[index].label, fontsize=8, loc="right")
         axes.margins(x=0)
     all_axes[0].legend(loc="upper left", fontsize=8, ncols=4)
@@ -51,7 +48,7 @@ def _before_and_after(evaluation: Evaluation, conditions: Sequence[NoiseConditio
 
 
 def _gains(evaluation: Evaluation, conditions: Sequence[NoiseCondition]) -> "Figure":
-    figure, axes = single_axes(width=6, height=4)
+    figure, axes = single_axes()
     for index, noise in enumerate(dict.fromkeys(condition.noise for condition in conditions)):
         chosen = [
             (condition.level, group)
@@ -60,10 +57,12 @@ def _gains(evaluation: Evaluation, conditions: Sequence[NoiseCondition]) -> "Fig
         ]
         levels = [level for level, _ in chosen]
         ours = [group.metrics.get("snr_gain", np.nan) for _, group in chosen]
-        axes.plot(levels, ours, marker="o", color=f"C{index}", label=f"{noise}, ours")
+        colour = PALETTE[index % len(PALETTE)]
+        axes.plot(levels, ours, marker="o", markersize=4, linestyle="-", color=colour, label=f"{noise}, ours")
         if CLASSICAL in evaluation.baselines:
             theirs = [group.baselines[CLASSICAL].get("snr_gain", np.nan) for _, group in chosen]
-            axes.plot(levels, theirs, marker="x", linestyle=":", color=f"C{index}", label=f"{noise}, classical")
+            label = f"{noise}, classical"
+            axes.plot(levels, theirs, marker="x", markersize=4, linestyle=":", color=colour, label=label)
     in_decibels = conditions[0].unit == "dB"
     axes.set(
         xlabel="noise, signal over noise in dB" if in_decibels else "noise, times as recorded",

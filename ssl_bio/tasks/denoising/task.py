@@ -1,7 +1,7 @@
 """The denoising task: what it learns, how it is evaluated, what is said of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from ssl_bio.models.denoiser import Denoiser, SignalDenoiser, TokenDenoiser
 from ssl_bio.models.onnx import ExportedNetwork
 from ssl_bio.models.waveform_loss import waveform_loss
 from ssl_bio.results.evaluation import Evaluation, Group, Predictions, Table
-from ssl_bio.runs.folder import RunFolder
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import EvaluationRequest, TargetSpec, Task, expect
 from ssl_bio.tasks.denoising import noise as noises
@@ -35,9 +34,12 @@ from ssl_bio.tasks.denoising.benchmark import (
     noise_conditions,
     run_benchmark,
 )
-from ssl_bio.tasks.denoising.plots import draw_denoised
+from ssl_bio.tasks.denoising.plots import denoising_figures
 from ssl_bio.training.objective import BaseObjective, StepOutput, TensorBatch, mean_loss
 from ssl_bio.training.optim import ParameterGroup, groups_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _CHECKED = 64  # windows that are looked at before training
 _CHANNEL_BY_CHANNEL = ("random_filter", "jitter", "drop_channels")
@@ -246,9 +248,9 @@ class Denoising(Task[DenoisingConfig, DenoisingEvaluateConfig, SignalTarget, Den
         unseen_note = "; * not learnt" if any(row[0].endswith("*") for row in rows) else ""
         return [Table(f"noise by noise: {legend}{unseen_note}", ["", *known], rows)]
 
-    def plots(self, run: RunFolder, *, target: SignalTarget, evaluation: Evaluation, spec: InputSpec) -> None:
-        """Draw a few seconds before and after, and the SNR gain against the level of each type of noise."""
-        draw_denoised(run, evaluation, conditions=conditions_of(evaluation), sampling_rate=spec.sampling_rate)
+    def figures(self, target: SignalTarget, evaluation: Evaluation, *, sampling_rate: float) -> "dict[str, Figure]":
+        """Return a few seconds before and after, and the SNR gain against the level of each type of noise."""
+        return denoising_figures(evaluation, conditions=conditions_of(evaluation), sampling_rate=sampling_rate)
 
     def check_data(self, dataset: PreparedDataset) -> Iterator[str]:
         """Yield what signals and noise make impossible."""
