@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from ssl_bio.config.load import available
 from tests.command_line import succeed
 from tests.conftest import REPOSITORY
 
@@ -39,16 +38,3 @@ def test_examples_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_page_is_named_in_the_readme() -> None:
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert [page.name for page in PAGES if f"docs/{page.name}" not in readme] == []
-
-
-def test_pages_have_a_sensible_width() -> None:
-    for page in PAGES:
-        prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-        long = [line for line in prose.splitlines() if len(line) > 118 and not line.startswith("|")]
-        assert not long, page.name
-
-
-def test_recipes_that_pages_name_exist() -> None:
-    for page in PAGES:
-        named = set(re.findall(r"--recipe ([\w-]+\.toml)", page.read_text(encoding="utf-8")))
-        assert named - {"recordings.toml"} <= set(available()), page.name

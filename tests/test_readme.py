@@ -21,14 +21,21 @@ from tests.command_line import run
 from tests.conftest import REPOSITORY
 from tests.data.reading import read_with
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-PAGES = {name: (REPOSITORY / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")}
+#: What people read: the README and the pages it points to.
+MANUAL = {
+    path.relative_to(REPOSITORY).as_posix(): path.read_text(encoding="utf-8")
+    for path in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
+}
+README, WHOLE = MANUAL["README.md"], "\n".join(MANUAL.values())
+PAGES = {**MANUAL, "CONTRIBUTING.md": (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")}
+#: Recipes that a reader of the manual makes.
+OF_READERS = {"pyproject.toml", "recipe.toml", "mine.toml", "best.toml", "recordings.toml"}
 RECIPES = {name: "\n".join(header(path)) for name, path in available().items()}
 
 
-def blocks(language: str) -> list[str]:
-    """Return the README's blocks of code in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, text: str = WHOLE) -> list[str]:
+    """Return the blocks of code in a language, of the whole manual or of a text."""
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 def commands(text: str) -> list[str]:
@@ -52,7 +59,12 @@ class Command(NamedTuple):
 
 COMMANDS = sorted(
     {
-        *(Command("README.md", text) for block in blocks("sh") for text in commands(block)),
+        *(
+            Command(name, text)
+            for name, page in MANUAL.items()
+            for block in blocks("sh", page)
+            for text in commands(block)
+        ),
         *(Command(name, text) for name, lines in RECIPES.items() for text in commands(lines)),
     }
 )
@@ -71,7 +83,7 @@ def test_readme_shows_the_mission() -> None:
 
 
 def test_headers_show_commands() -> None:
-    assert {command.shown_in for command in COMMANDS} == {"README.md", *RECIPES}
+    assert {command.shown_in for command in COMMANDS} == {*MANUAL, *RECIPES}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"{command.shown_in}: {command.text}")
@@ -95,15 +107,15 @@ def test_what_a_command_sets_goes_with_its_recipe(command: Command) -> None:
             resolve([load_recipe(name), parse_overrides(command.values_of("--set"))])
 
 
-@pytest.mark.parametrize("name", ["README.md", *RECIPES])
+@pytest.mark.parametrize("name", [*MANUAL, *RECIPES])
 def test_keys_that_are_set_exist(name: str) -> None:
-    text = README if name == "README.md" else RECIPES[name]
+    text = {**MANUAL, **RECIPES}[name]
     assert set(re.findall(r"--(?:set|grid) \"?([\w.]+)=", text)) <= known_keys()
 
 
 def test_keys_that_prose_names_exist() -> None:
     sections = r"data|model|pretrain|finetune|evaluate|reference"
-    named = set(re.findall(rf"`((?:{sections})(?:\.[a-z_]+)+)(?: = [^`]+)?`", README))
+    named = set(re.findall(rf"`((?:{sections})(?:\.[a-z_]+)+)(?: = [^`]+)?`", WHOLE))
     assert len(named) > 10
     tables = {path.rpartition(".")[0] for path in known_keys()}
     assert named - {"data.json", "model.safetensors", "model.onnx"} <= known_keys() | tables
@@ -115,8 +127,8 @@ def test_recipes_of_the_readme_compose(block: str) -> None:
 
 
 def readme_module() -> ModuleType:
-    """Return the README's one Python example as a module."""
-    (code,) = blocks("python")
+    """Return the example of a dataset as a module."""
+    (code,) = blocks("python", MANUAL["docs/plugin.md"])
     module = ModuleType("example")
     exec(compile(code, "README.md", "exec"), module.__dict__)
     return module
@@ -152,14 +164,13 @@ def test_no_placeholder_is_left() -> None:
 
 
 def test_recipes_named_exist() -> None:
-    named = set(re.findall(r"[a-z0-9-]+\.toml", README)) - {"pyproject.toml", "recipe.toml", "mine.toml", "best.toml"}
+    named = set(re.findall(r"[a-z0-9-]+\.toml", WHOLE)) - OF_READERS
     assert named
     assert named <= set(available())
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_files_named_exist(page: str) -> None:
-    named = re.findall(r"`((?:ssl_bio|tests)/[\w./]+)`", PAGES[page])
+def test_files_named_exist() -> None:
+    named = re.findall(r"`((?:ssl_bio|tests)/[\w./]+)`", "\n".join(PAGES.values()))
     assert named
     assert [name for name in named if "NAME" not in name and not (REPOSITORY / name).exists()] == []
 

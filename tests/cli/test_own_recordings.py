@@ -1,4 +1,4 @@
-"""One's own recordings as the README says it: its table, its recipe, a bound on the error that comes out."""
+"""One's own recordings as the guide says it: its table, its recipe, a bound on the error that comes out."""
 
 import re
 from pathlib import Path
@@ -9,13 +9,13 @@ from ssl_bio.results import sheet
 from tests.command_line import refused, succeed
 from tests.conftest import REPOSITORY
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+GUIDE = (REPOSITORY / "docs/guide.md").read_text(encoding="utf-8")
 SHEET = Path("results.csv")
 
 
-def readme_recipe() -> str:
-    """Return the recipe `mine.toml` of the README, word for word."""
-    blocks = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+def guide_recipe() -> str:
+    """Return the recipe `mine.toml` of the guide, word for word."""
+    blocks = re.findall(r"```toml\n(.*?)```", GUIDE, flags=re.DOTALL)
     (found,) = [block for block in blocks if 'name = "mine"' in block]
     return str(found)
 
@@ -35,11 +35,11 @@ def write_people(folder: Path, column: str) -> None:
     (folder / "table.csv").write_text("\n".join(lines) + "\n")
 
 
-def test_the_readmes_recipe_learns_a_rate(tmp_path: Path) -> None:
-    (column,) = set(re.findall(r"heart_rate \[[^\]]+\]", README))
+def test_the_guides_recipe_learns_a_rate(tmp_path: Path) -> None:
+    (column,) = set(re.findall(r"heart_rate \[[^\]]+\]", GUIDE))
     write_people(tmp_path / "mine", column)
-    Path("mine.toml").write_text(readme_recipe())
-    succeed("data", "prepare", "arrays", "--from", str(tmp_path / "mine"), "--recipe", "mine.toml")
+    Path("mine.toml").write_text(guide_recipe())
+    succeed("data", "prepare", "mine", "--from", str(tmp_path / "mine"))
     succeed("finetune", "--recipe", "mine.toml")
     (row,) = sheet.read(SHEET)
     assert float(row["MAE"]) < 6.0, "a spectral peak reaches 4, stretching without the label 12"
@@ -48,8 +48,8 @@ def test_the_readmes_recipe_learns_a_rate(tmp_path: Path) -> None:
 
 def test_stretching_values_of_unknown_unit_is_refused(tmp_path: Path) -> None:
     write_people(tmp_path / "mine", "heart_rate")
-    Path("mine.toml").write_text(readme_recipe())
-    succeed("data", "prepare", "arrays", "--from", str(tmp_path / "mine"), "--recipe", "mine.toml")
+    Path("mine.toml").write_text(guide_recipe())
+    succeed("data", "prepare", "mine", "--from", str(tmp_path / "mine"))
     said = refused("finetune", "--recipe", "mine.toml")
     assert "nothing says whether 'heart_rate' is one: name its unit in the table" in said
     assert not SHEET.exists()
