@@ -65,6 +65,12 @@ def test_cells_that_are_no_numbers_are_named_by_their_line() -> None:
     assert boards_of(entries)[0].metrics == []
 
 
+def test_a_share_of_labels_that_is_no_number_stops_nothing() -> None:
+    found = board(row("a-1", Accuracy="0.8", label_fraction="ten %"), row("b-2", Accuracy="0.7"), more=(PAPER,))
+    assert found.label_curves() == []
+    assert [entry.kind for entry in found.entries if found.difference(entry)] == ["run", "run"]
+
+
 def test_errors_rank_upwards_and_missing_metrics_last() -> None:
     found = board(
         row("a-1", MAE="3", task_name="hr"), row("b-2", MAE="2", task_name="hr"), row("c-3", R2="1", task_name="hr")
