@@ -202,6 +202,8 @@ def entries_of(rows: Iterable[Row]) -> tuple[list[Entry], list[str]]:
     values: dict[tuple[str, ...], dict[str, list[float]]] = {}
     problems = []
     for index, row in enumerate(rows):
+        if not any(row.values()):  # a blank line of a spreadsheet
+            continue
         key = _key(row, index)
         groups.setdefault(key, []).append(row)
         for name in metrics():
