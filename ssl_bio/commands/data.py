@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_bio.config import load_recipe, parse_overrides, resolve
 from ssl_bio.console import note, table
-from ssl_bio.data import catalog, recording_store, registry, window_store
+from ssl_bio.data import recording_store, registry
 from ssl_bio.data.dataset import DatasetInfo, PreparedDataset
 from ssl_bio.data.locations import data_root
 from ssl_bio.data.recording_store import RecordingStore, StoreInfo
@@ -44,7 +43,7 @@ def _row_of_prepared(name: str, folder: Path) -> list[str]:
 
 def _title(info: StoreInfo) -> str:
     """Return what a store holds; of somebody's own recordings, what they were read from."""
-    return f"own recordings, from {info.source}" if info.reader == catalog.OWN_READER else info.title
+    return f"own recordings, from {info.source}" if info.reader == registry.OWN_READER else info.title
 
 
 def prepare_data(
@@ -62,7 +61,10 @@ def prepare_data(
 
     Raises RecipeError when the recipe is about another dataset, and DataError.
     """
-    from ssl_bio.tasks.datasets import window_options  # imported when needed: tasks need torch, `data list` does not
+    # Imported when needed: `data list` is to answer at once.
+    from ssl_bio.config import load_recipe, parse_overrides, resolve
+    from ssl_bio.data import catalog
+    from ssl_bio.tasks.datasets import window_options
 
     layers = [load_recipe(recipe_name)] if recipe_name else []
     config = resolve([*layers, parse_overrides(list(overrides))]).recipe.data
@@ -97,6 +99,8 @@ def check_data(name: str, root: str) -> None:
 
     Raises DataError when it is not prepared or not what it was.
     """
+    from ssl_bio.data import window_store
+
     folder = data_root(root) / name
     if not recording_store.is_store(folder):
         raise DataError(f"{name} is not prepared in {folder}; `ssl-bio data list` shows what is")

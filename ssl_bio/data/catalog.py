@@ -14,13 +14,12 @@ from ssl_bio.data.locations import data_root, preparing
 from ssl_bio.data.options import WindowOptions
 from ssl_bio.data.readers.uea import problems_in
 from ssl_bio.data.recording_store import INFO_FILE, RecordingStore, is_store, open_store, read_info
-from ssl_bio.data.registry import Dataset, dataset_names, load_dataset
+from ssl_bio.data.registry import OWN_READER, Dataset, dataset_names, load_dataset
 from ssl_bio.data.window_store import open_windows
 from ssl_bio.data.windowing import has_ready_windows
 from ssl_bio.data.workers import ParallelReader, ParallelWindower
 from ssl_bio.errors import DataError
 
-OWN_READER = "arrays"  # of recordings under a name that no registered dataset has
 _NO_OPTIONS = WindowOptions()
 
 

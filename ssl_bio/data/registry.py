@@ -40,6 +40,7 @@ DATASETS = {
     "epilepsy": "ssl_bio.data.readers.epilepsy:DATASET",
     "arrays": "ssl_bio.data.readers.arrays:DATASET",
 }
+OWN_READER = "arrays"  # of recordings under a name that no registered dataset has
 
 
 @dataclass(frozen=True, kw_only=True)

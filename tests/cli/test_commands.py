@@ -221,8 +221,8 @@ def test_har_from_archive_to_external_validation(har_folder: Path, tmp_path: Pat
     said = succeed("data", "prepare", "har", "--from", str(har_folder))
     assert "train/test" in said
     assert "identical windows" in said
-    assert "whole: fingerprint" in succeed("data", "check", "har")
-    assert "144 x 9 x 128" in succeed("data", "list")
+    assert "whole: windows har, fingerprint" in succeed("data", "check", "har")
+    assert "144 recordings" in succeed("data", "list")
     small = ["model.d_model=16", "model.n_layers=1", "pretrain.decoder_layers=1", "pretrain.epochs=1"]
     succeed("pretrain", "--recipe", "har.toml", *[part for key in small for part in ("--set", key)])
     succeed("finetune")
@@ -344,10 +344,10 @@ class TestBadInput:
         assert "data.missing" in said
         assert self.unchanged()
         succeed("pretrain", "--recipe", "nan.toml", "--set", "data.missing=interpolate", "--set", "pretrain.epochs=1")
-        signals = tmp_path / "data/har/signals.npy"
+        signals = tmp_path / "data/har/recordings.bin"
         signals.write_bytes(signals.read_bytes()[:1000])
         said = refused("pretrain", "--recipe", "nan.toml", "--out", "elsewhere")
-        assert "signals.npy: truncated or broken" in said
+        assert "recordings.bin: 1000 bytes instead of" in said
         assert not Path("elsewhere").exists()
 
     def test_offline_says_where_to_get_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
