@@ -105,7 +105,8 @@ def _best_table(boards: Sequence[Board]) -> Table:
             row += [value, ", ".join(text for text in (best.name, best.settings["mode"]) if text)]
         if other:
             row.append(f"{other.name} {metric_text(board.ranking, other.mean(board.ranking))}")
-        rows.append([*row, *[""] * (len(_BEST_COLUMNS) - len(row))])
+        cells = [" ".join(cell.split()) for cell in row]  # names may hold line breaks
+        rows.append([*cells, *[""] * (len(_BEST_COLUMNS) - len(cells))])
     return Table("the best runs that were not chosen on test", _BEST_COLUMNS, rows)
 
 

@@ -75,6 +75,14 @@ class Entry:
         return _SHARE.sub("", self.folder.replace("\\", "/").rpartition("/")[2]).strip(",-").removeprefix("finetune-")
 
     @property
+    def label_share(self) -> float:
+        """Return the share of the labels that was learnt from; NaN where the sheet does not say it."""
+        try:
+            return number(self.settings.get("label_fraction", ""))
+        except ValueError:
+            return math.nan
+
+    @property
     def tested_on(self) -> tuple[str, ...]:
         """Return what data and split the metrics are of."""
         return tuple(self.settings.get(name, "") for name in TESTED_ON)
@@ -139,7 +147,7 @@ class Board:
         if theirs is None or entry is theirs or entry.kind != "run":
             return None
         if theirs.kind in ("published", "lab"):
-            return theirs if entry.settings["label_fraction"] in ("", "1") else None
+            return None if entry.label_share < 1 else theirs
         return theirs if entry.tested_on == theirs.tested_on else None
 
     def difference(self, entry: Entry) -> Difference | None:
@@ -168,7 +176,7 @@ class Board:
         found: dict[str, dict[float, Sequence[float]]] = {}
         ambiguous: set[str] = set()
         for entry in self.entries:
-            share = number(entry.settings.get("label_fraction", ""))
+            share = entry.label_share
             if entry.kind != "run" or not 0 < share <= 1 or not entry.metrics.get(self.ranking):
                 continue
             name = " ".join(text for text in (entry.name, entry.way) if text)
@@ -194,6 +202,8 @@ def entries_of(rows: Iterable[Row]) -> tuple[list[Entry], list[str]]:
     values: dict[tuple[str, ...], dict[str, list[float]]] = {}
     problems = []
     for index, row in enumerate(rows):
+        if not any(row.values()):  # a blank line of a spreadsheet
+            continue
         key = _key(row, index)
         groups.setdefault(key, []).append(row)
         for name in metrics():

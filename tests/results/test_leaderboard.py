@@ -59,10 +59,16 @@ def test_older_rows_of_the_lab_stay_apart_and_may_have_decimal_commas() -> None:
 
 
 def test_cells_that_are_no_numbers_are_named_by_their_line() -> None:
-    entries, problems = entries_of([row("a-1", Accuracy="0.8"), row("b-1", Accuracy="n/a", AUROC="0.9"), {}])
-    assert problems == ["row 3: Accuracy is no number: 'n/a'"]
-    assert len(entries) == 2
-    assert boards_of(entries)[0].metrics == []
+    entries, problems = entries_of([row("a-1", Accuracy="0.8"), {"model_name": ""}, row("b-1", Accuracy="n/a")])
+    assert problems == ["row 4: Accuracy is no number: 'n/a'"]  # the first line is the header
+    assert [entry.metrics for entry in entries] == [{"Accuracy": [0.8]}]
+    assert board(row("a-1")).metrics == []
+
+
+def test_a_share_of_labels_that_is_no_number_stops_nothing() -> None:
+    found = board(row("a-1", Accuracy="0.8", label_fraction="ten %"), row("b-2", Accuracy="0.7"), more=(PAPER,))
+    assert found.label_curves() == []
+    assert [entry.kind for entry in found.entries if found.difference(entry)] == ["run", "run"]
 
 
 def test_errors_rank_upwards_and_missing_metrics_last() -> None:
