@@ -29,7 +29,7 @@ def test_examples_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(sys, "argv", [name])
             exec(compile(block, name, "exec"), {"__name__": "__main__"})
             continue
-        for line in block.splitlines():
+        for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             assert words[0] == "ssl-bio", line
             succeed(*words[1:])
