@@ -132,8 +132,8 @@ def finetune(
 ) -> Path:
     """Finetune and evaluate, as `ssl-bio finetune` does, and return the run folder; a row goes into the sheet.
 
-    `checkpoint`: the pretraining run to start from; without one, training starts from random weights unless the
-    recipe's mode says otherwise. Everything else as in `pretrain`.
+    `checkpoint`: the pretraining run to start from; without one, training starts from random weights, whatever the
+    recipe's mode is. Everything else as in `pretrain`.
 
     Raises SslBioError, with the line that the command would print.
     """

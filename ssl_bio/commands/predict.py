@@ -65,8 +65,7 @@ def predict(options: PredictOptions) -> None:
             if options.plot and n:
                 figures = options.output.with_suffix(".figures")
                 draw_answers(figures / f"{name}.png", recording.windows, columns)
-        headings = ["recording", "windows", *_named(ensemble.columns(np.zeros((1, answers.shape[1])), answers[:0]))]
-    table("", headings, summary[:_SHOWN])
+    table("", ["recording", "windows", *_named(columns)], summary[:_SHOWN])
     if len(summary) > _SHOWN:
         note(f"and {len(summary) - _SHOWN} more recordings")
     _say_done(options, recordings, n_windows)
@@ -80,7 +79,9 @@ def _say_done(options: PredictOptions, recordings: NewRecordings, n_windows: int
 
 
 def _named(columns: Columns) -> list[str]:
-    return [name for name in columns if not name.startswith("std ")]
+    """Return what a summary shows: names where there are any, else the values."""
+    texts = [name for name, values in columns.items() if values.dtype.kind != "f"]
+    return texts or [name for name in columns if not name.startswith("std ")]
 
 
 def _summary(columns: Columns) -> list[str]:

@@ -81,7 +81,7 @@ def open_recording(path: Path, preprocessing: Preprocessing, *, sampling_rate: f
     Raises DataError for a file that is broken or lacks a channel, or where nothing says the sampling rate.
     """
     with TemporaryDirectory(prefix="ssl-bio-") as folder, open_file(path, Path(folder)) as file:
-        rate = _rate(path, said=sampling_rate, stored=file.sampling_rate)
+        rate = sampling_rate_of(path, said=sampling_rate, stored=file.sampling_rate)
         places, remarks = _places(file, preprocessing.channels, where=path.name)
         read: ReadChunk = file.read
         if places != list(range(len(file.channels))):
@@ -108,7 +108,7 @@ def windows_of_array(
             f"{name}: shape {signals.shape}, not ({len(preprocessing.channels)}, samples): "
             f"{', '.join(preprocessing.channels)}"
         )
-    rate = _rate(Path(name), said=sampling_rate, stored=0)
+    rate = sampling_rate_of(Path(name), said=sampling_rate, stored=0)
     record = Windower(preprocessing.options).windows(np.asarray(signals, np.float64), rate)
     return NewRecording(_dataset(record, preprocessing, name=name), _said(record, rate, signals.shape[1]))
 
@@ -161,8 +161,11 @@ def _places(file: SignalFile, channels: Sequence[str], *, where: str) -> tuple[l
     return match_channels(channels, file.channels, where=where), ()
 
 
-def _rate(path: Path, *, said: float, stored: float) -> float:
-    """Return a recording's rate in Hz, as its file or the user says it."""
+def sampling_rate_of(path: Path, *, said: float, stored: float) -> float:
+    """Return a recording's rate in Hz, as its file says it (`stored`, 0 if it does not) or its user.
+
+    Raises DataError when nobody says it, when they differ, or for no rate at all.
+    """
     rate = stored or said
     if not rate:
         raise DataError(f"{path.name} does not say its sampling rate: give --sampling-rate HZ")

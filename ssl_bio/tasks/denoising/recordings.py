@@ -1,7 +1,6 @@
 """A recording of any length, denoised by a finetuned run."""
 
 import tempfile
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from ssl_bio.console import note, progress, warn
 from ssl_bio.data.chunks import Chunk, ReadChunk, chunks, interpolate_gaps, resample_chunks
 from ssl_bio.data.filters import rate_ratio
 from ssl_bio.data.formats.signal_files import SignalFile, open_file
+from ssl_bio.data.new_recordings import sampling_rate_of
 from ssl_bio.data.saving import SUFFIXES, check_recording_name, save_recording
 from ssl_bio.errors import CheckpointError, DataError
 from ssl_bio.models.denoiser import Denoiser
@@ -40,7 +40,7 @@ def denoise_recording(
             tempfile.TemporaryDirectory(dir=output.parent, prefix=".denoise-") as folder,
             open_file(source, Path(folder)) as recording,
         ):
-            rate = _rate(recording, sampling_rate, source)
+            rate = sampling_rate_of(source, said=sampling_rate, stored=recording.sampling_rate)
             check_recording_name(output, rate)
             _say(recording, rate=rate, metadata=run.metadata, source=source)
             model = run.model.to(device).eval()
@@ -56,18 +56,6 @@ def denoise_recording(
     except OSError as error:
         raise DataError(f"{output.parent}: cannot be written: {error.strerror or error}") from error
     note(f"clean signal in {output}")
-
-
-def _rate(recording: SignalFile, said: float, source: Path) -> float:
-    """Return the recording's rate in Hz, as the file or the command line says it."""
-    rate = recording.sampling_rate or said
-    if not rate:
-        raise DataError(f"{source.name} does not say its sampling rate: give --sampling-rate HZ")
-    if not (isfinite(rate) and rate > 0):
-        raise DataError(f"{source.name}: {rate:g} Hz is no sampling rate")
-    if said and said != rate:
-        raise DataError(f"{source.name} was recorded at {rate:g} Hz, not --sampling-rate {said:g}")
-    return rate
 
 
 def _check_output(source: Path, output: Path, overwrite: bool) -> None:
