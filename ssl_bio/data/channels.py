@@ -32,12 +32,8 @@ def plain_name(channel: str) -> str:
 def match_channels(wanted: Sequence[str], found: Sequence[str], *, where: str) -> list[int]:
     """Return the places in `found` of the channels `wanted`, in that order: by the very name, else by `plain_name`.
 
-    A single channel stands for a single one, whatever their names.
-
     Raises DataError that names `where` for a channel that is missing or could be several.
     """
-    if len(wanted) == len(found) == 1:
-        return [0]
     plain = [plain_name(name) for name in found]
     places = []
     for name in wanted:

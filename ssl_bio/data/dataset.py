@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from ssl_bio.data.channels import match_channels, plain_name
 from ssl_bio.data.options import WindowOptions
 from ssl_bio.data.recording import Signals
 from ssl_bio.data.splits import Rows as Rows  # who reads datasets needs the type, too
@@ -96,12 +97,14 @@ class PreparedDataset:
         return self.splits[name]
 
     def with_channels(self, names: Sequence[str]) -> "PreparedDataset":
-        """Return this dataset with the named channels, in that order; with all of them for an empty list.
+        """Return this dataset with the named channels, in that order and under these names, whatever their spelling;
+        with all of them for an empty list.
 
         Raises DataError that lists the valid names.
         """
         stored = self.stored_channels or self.info.channels
-        unknown = [name for name in names if name not in stored]
+        spellings = {*stored, *map(plain_name, stored)}
+        unknown = [name for name in names if name not in spellings and plain_name(name) not in spellings]
         if unknown:
             raise DataError(
                 f"data.channels: dataset {self.info.name} has no channel {', '.join(unknown)}; "
@@ -109,7 +112,7 @@ class PreparedDataset:
             )
         if not names or tuple(names) == self.info.channels:
             return self
-        indices = tuple(stored.index(name) for name in names)
+        indices = tuple(match_channels(names, stored, where=f"data.channels: dataset {self.info.name}"))
         info = self.info.model_copy(update={"channels": tuple(names)})
         return replace(self, info=info, channel_indices=indices, stored_channels=stored)
 

@@ -21,6 +21,8 @@ from ssl_bio.data.windowed import WindowedArray
 from ssl_bio.data.windows import WindowedRecord, Windower
 from ssl_bio.errors import DataError
 
+_DERIVED_FROM = ("ppg",)
+
 
 class Preprocessing(NamedTuple):
     """How recordings become what a run takes: channels by name, their unit, and windows."""
@@ -74,7 +76,7 @@ def files_of(source: Path) -> list[Path]:
 
 @contextmanager
 def open_recording(path: Path, preprocessing: Preprocessing, *, sampling_rate: float = 0) -> Iterator[NewRecording]:
-    """Open the windows of a recording; memory does not grow with it.
+    """Open the windows of a recording; memory does not grow with it, unless the run takes what is derived from a pulse.
 
     `sampling_rate`: in Hz, where the file does not say it.
 
@@ -82,13 +84,18 @@ def open_recording(path: Path, preprocessing: Preprocessing, *, sampling_rate: f
     """
     with TemporaryDirectory(prefix="ssl-bio-") as folder, open_file(path, Path(folder)) as file:
         rate = sampling_rate_of(path, said=sampling_rate, stored=file.sampling_rate)
-        places, remarks = _places(file, preprocessing.channels, where=path.name)
+        derived = preprocessing.options.derive == "breathing"
+        places, remarks = _places(file, _DERIVED_FROM if derived else preprocessing.channels, where=path.name)
         read: ReadChunk = file.read
         if places != list(range(len(file.channels))):
             read = lambda first, last: file.read(first, last)[places]  # noqa: E731
         windower = Windower(preprocessing.options)
-        shape = (len(places), file.n_samples)
-        record = windower.windows_of_file(read, shape, rate, scratch=Path(folder))
+        if derived:
+            signals, treated_rate = _modulations(read(0, file.n_samples), rate)
+            record = windower.windows(signals, treated_rate)
+        else:
+            shape = (len(places), file.n_samples)
+            record = windower.windows_of_file(read, shape, rate, scratch=Path(folder))
         said = file.said(file.channels[place] for place in places)
         yield NewRecording(
             _dataset(record, preprocessing, name=path.name),
@@ -99,18 +106,28 @@ def open_recording(path: Path, preprocessing: Preprocessing, *, sampling_rate: f
 def windows_of_array(
     signals: NDArray[Any], preprocessing: Preprocessing, *, sampling_rate: float, name: str = "signals"
 ) -> NewRecording:
-    """Return the windows of signals `(channels, samples)` in memory, in the order of the run's channels.
+    """Return the windows of signals `(channels, samples)` in memory, in the order of the run's channels; of the pulse
+    alone, where the run takes what is derived from it.
 
     Raises DataError for another number of channels.
     """
-    if signals.ndim != 2 or len(signals) != len(preprocessing.channels):
-        raise DataError(
-            f"{name}: shape {signals.shape}, not ({len(preprocessing.channels)}, samples): "
-            f"{', '.join(preprocessing.channels)}"
-        )
+    derived = preprocessing.options.derive == "breathing"
+    channels = _DERIVED_FROM if derived else preprocessing.channels
+    if signals.ndim != 2 or len(signals) != len(channels):
+        raise DataError(f"{name}: shape {signals.shape}, not ({len(channels)}, samples): {', '.join(channels)}")
     rate = sampling_rate_of(Path(name), said=sampling_rate, stored=0)
-    record = Windower(preprocessing.options).windows(np.asarray(signals, np.float64), rate)
+    values, treated_rate = np.asarray(signals, np.float64), rate
+    if derived:
+        values, treated_rate = _modulations(values, rate)
+    record = Windower(preprocessing.options).windows(values, treated_rate)
     return NewRecording(_dataset(record, preprocessing, name=name), _said(record, rate, signals.shape[1]))
+
+
+def _modulations(ppg: NDArray[Any], sampling_rate: float) -> tuple[NDArray[Any], float]:
+    """Return the respiratory modulations of a pulse `(1, samples)`, and their rate in Hz."""
+    from ssl_bio.data import respiration  # imported when needed: it takes its time
+
+    return respiration.respiratory_modulations(ppg[0], sampling_rate), respiration.RATE
 
 
 def dataset_of(
@@ -155,6 +172,8 @@ def _dataset(record: WindowedRecord, preprocessing: Preprocessing, *, name: str)
 
 def _places(file: SignalFile, channels: Sequence[str], *, where: str) -> tuple[list[int], tuple[str, ...]]:
     """Return where a run's channels stand in a file, in their order where it has no names, and what to remark."""
+    if len(channels) == len(file.channels) == 1:
+        return [0], ()  # a single channel stands for a single one, whatever their names
     if not file.named and len(file.channels) == len(channels):
         order = list(range(len(channels)))
         return order, (f"channels without names are taken for {', '.join(channels)}",) if len(channels) > 1 else ()

@@ -13,7 +13,6 @@ from ssl_bio.errors import DataError
         (["II", "V1"], ["ECG V1", "ecg ii"], [1, 0]),
         (["ppg", "ecg"], ["ECG", "PLETH", "Resp"], [1, 0]),
         (["AVR"], ["aVL", "Lead aVR"], [1]),
-        (["anything"], ["the only one"], [0]),
         (["x", "X"], ["X", "x"], [1, 0]),
         (["acc_x", "acc_y"], ["acc y", "acc x"], [1, 0]),
         (["EEG Fp1"], ["Fp2", "Fp1"], [1]),

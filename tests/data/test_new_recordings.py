@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_bio.data import windows
+from ssl_bio.data import respiration, windows
 from ssl_bio.data.new_recordings import Preprocessing, files_of, open_recording, windows_of_array
 from ssl_bio.data.options import WindowOptions
 from ssl_bio.data.windows import Windower
@@ -99,3 +99,19 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path, monkeypatch: py
 
     short = peak(1)
     assert peak(6) < short + 6 * 2**20, "a flag a sample, and where windows start"
+
+
+def test_what_is_derived_from_a_pulse(tmp_path: Path) -> None:
+    time = np.arange(60 * 125) / 125
+    pulse = np.exp(-0.5 * (((time * 1.2) % 1 - 0.4) / 0.1) ** 2) * (1 + 0.2 * np.sin(2 * np.pi * 0.25 * time))
+    options = replace(OPTIONS, sampling_rate=4.0, window=10.0, stride=10.0, highpass=0.0, derive="breathing")
+    preprocessing = Preprocessing(respiration.NAMES, respiration.UNIT, options)
+    expected = Windower(options).windows(respiration.respiratory_modulations(pulse, 125.0), respiration.RATE)
+    np.savez(tmp_path / "a.npz", signals=pulse, sampling_rate=125.0)
+    with open_recording(tmp_path / "a.npz", preprocessing) as found:
+        np.testing.assert_array_equal(found.windows.signals, expected.signals)
+        assert found.windows.signals.shape == (6, len(respiration.NAMES), 40)
+    again = windows_of_array(pulse[None], preprocessing, sampling_rate=125)
+    np.testing.assert_array_equal(again.windows.signals, expected.signals)
+    with pytest.raises(DataError, match=r"shape \(7, 9\), not \(1, samples\): ppg"):
+        windows_of_array(np.zeros((7, 9)), preprocessing, sampling_rate=125)

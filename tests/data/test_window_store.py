@@ -268,3 +268,10 @@ def test_ready_made_windows_take_no_options() -> None:
         ready_windowing(ingest_ready(ready()), WindowOptions(window=3))
     made: Windowing = ready_windowing(ingest_ready(ready()), WindowOptions())
     assert (made.options.sampling_rate, made.options.window) == (50.0, 10.0)
+
+
+def test_channels_in_another_spelling() -> None:
+    data = open_ready(ready())
+    chosen = data.with_channels(["PLETH", "EKG"])
+    assert chosen.info.channels == ("PLETH", "EKG")
+    np.testing.assert_array_equal(chosen.read(np.array([1])), data.signals[[1]][:, ::-1])
