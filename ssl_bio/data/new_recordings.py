@@ -37,6 +37,16 @@ class Preprocessing(NamedTuple):
             raise DataError(f"--stride: {stride:g} s is no time from one window's start to the next")
         return self._replace(options=replace(self.options, stride=stride))
 
+    def windower(self, duration: float) -> Windower:
+        """Return what divides a recording of so many s.
+
+        A run that took the middle of each record takes all of one that lasts two windows or longer.
+        """
+        options = self.options
+        if options.stride == 0 and duration >= 2 * options.window:
+            options = replace(options, stride=options.window)
+        return Windower(options)
+
 
 class NewRecording(NamedTuple):
     """The windows of a new recording, and what was done that a person would like to know."""
@@ -89,7 +99,7 @@ def open_recording(path: Path, preprocessing: Preprocessing, *, sampling_rate: f
         read: ReadChunk = file.read
         if places != list(range(len(file.channels))):
             read = lambda first, last: file.read(first, last)[places]  # noqa: E731
-        windower = Windower(preprocessing.options)
+        windower = preprocessing.windower(file.n_samples / rate)
         if derived:
             signals, treated_rate = _modulations(read(0, file.n_samples), rate)
             record = windower.windows(signals, treated_rate)
@@ -119,7 +129,7 @@ def windows_of_array(
     values, treated_rate = np.asarray(signals, np.float64), rate
     if derived:
         values, treated_rate = _modulations(values, rate)
-    record = Windower(preprocessing.options).windows(values, treated_rate)
+    record = preprocessing.windower(signals.shape[1] / rate).windows(values, treated_rate)
     return NewRecording(_dataset(record, preprocessing, name=name), _said(record, rate, signals.shape[1]))
 
 

@@ -115,3 +115,9 @@ def test_what_is_derived_from_a_pulse(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.windows.signals, expected.signals)
     with pytest.raises(DataError, match=r"shape \(7, 9\), not \(1, samples\): ppg"):
         windows_of_array(np.zeros((7, 9)), preprocessing, sampling_rate=125)
+
+
+def test_a_run_that_took_the_middle_of_records_takes_all_of_a_long_one() -> None:
+    preprocessing = PREPROCESSING._replace(options=replace(OPTIONS, stride=0.0))
+    assert windows_of_array(signals(150), preprocessing, sampling_rate=50).starts.tolist() == [0.5]
+    assert windows_of_array(signals(250), preprocessing, sampling_rate=50).starts.tolist() == [0, 2]
