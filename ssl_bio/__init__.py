@@ -7,7 +7,24 @@ From Python, what the commands do:
 - `Model.load(run).predict(signals, sampling_rate=...)`: what finished runs answer;
 - `Encoder.load(run).transform(windows)`: embeddings, as a scikit-learn transformer.
 
-`help(ssl_bio.api)` shows them with an example that runs.
+All of it in one example:
+
+>>> import numpy as np, ssl_bio
+>>> rng = np.random.default_rng(0)
+>>> beat = lambda rate: np.sin(2 * np.pi * rate / 60 * np.arange(1500) / 50)[None]
+>>> rates = rng.uniform(50, 100, 12)
+>>> data = ssl_bio.prepare(
+...     [beat(rate) for rate in rates], {"heart_rate": rates}, sampling_rate=50, channels=["ppg"], name="pulse"
+... )
+>>> recipe = {"data": {"target": "heart_rate", "window": 10.0}, "model": {"d_model": 16, "n_layers": 1}}
+>>> pretrained = ssl_bio.pretrain(recipe, data, overrides={"pretrain.epochs": 1})
+>>> wanted = {"finetune.task": "regression", "finetune.epochs": 1}
+>>> finetuned = ssl_bio.finetune(recipe, data, checkpoint=pretrained, overrides=wanted)
+>>> answers = ssl_bio.Model.load(finetuned).predict(beat(72), sampling_rate=50)
+>>> list(answers.columns), len(answers)
+(['start', 'end', 'heart_rate'], 3)
+>>> ssl_bio.Encoder.load(pretrained).transform(np.stack([beat(60)[:, :500], beat(90)[:, :500]])).shape
+(2, 16)
 """
 
 from typing import TYPE_CHECKING, Any

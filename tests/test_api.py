@@ -14,7 +14,6 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 import ssl_bio
-from ssl_bio import api
 from ssl_bio.errors import DataError, RecipeError, SslBioError
 
 RECIPE = {
@@ -52,7 +51,7 @@ def windows(rate: float = 60) -> np.ndarray:
 
 
 def test_the_example_of_the_documentation_runs() -> None:
-    found = doctest.testmod(api)
+    found = doctest.testmod(ssl_bio)
     assert found.attempted > 8
     assert not found.failed
 
