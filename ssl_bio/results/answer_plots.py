@@ -1,14 +1,20 @@
 """What a run answered along a recording, drawn."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ssl_bio.data.dataset import PreparedDataset
 from ssl_bio.results.output_table import Columns
-from ssl_bio.results.plots import can_draw, stacked_axes
+from ssl_bio.results.plots import INK, can_draw, printable, stacked_axes, style
 
-_MOST = 4000  # samples of a signal that are drawn
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_WINDOWS = 120  # of more of them, what each one spans is drawn instead of its samples
+_CHUNK = 256  # windows read at a time
+_PROBABILITY, _SPREAD = "probability ", "std "
 
 
 def draw_answers(path: Path, windows: PreparedDataset, columns: Columns) -> None:
@@ -18,25 +24,45 @@ def draw_answers(path: Path, windows: PreparedDataset, columns: Columns) -> None
     """
     if not can_draw():
         return
-    numbers = [name for name, values in columns.items() if values.dtype.kind == "f" and not name.startswith("std ")]
-    figure, axes = stacked_axes(2, height=2.2)
-    duration = float(windows.info.options["window"])
-    middle = windows.starts + duration / 2
-    signal, lower = axes
-    step = max(1, len(windows.signals) * windows.info.length // _MOST)
-    for start, window in zip(windows.starts, windows.signals[:, 0], strict=True):
-        shown = window[::step]
-        signal.plot(start + np.arange(len(shown)) * step / windows.info.sampling_rate, shown, "k-", lw=0.5)
-    signal.set_ylabel(f"{windows.info.channels[0]} ({windows.info.unit})")
+    with style():
+        figure, (upper, lower) = stacked_axes(2, height=2.2)
+        _draw_signal(upper, windows)
+        _draw_numbers(lower, windows, columns)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=120, format="png")
+
+
+def _draw_signal(axes: "Axes", windows: PreparedDataset) -> None:
+    info = windows.info
+    axes.set_title(printable(f"{info.name}: {info.channels[0]} ({info.unit})"))
+    n = len(windows.signals)
+    if n <= _MOST_WINDOWS:
+        for start, window in zip(windows.starts, windows.signals[:, 0], strict=True):
+            axes.plot(start + np.arange(len(window)) / info.sampling_rate, window, "-", color=INK, lw=0.5)
+        return
+    spans = []
+    for first in range(0, n, _CHUNK):
+        part = windows.signals[first : first + _CHUNK][:, 0]
+        spans.append(np.stack([part.min(axis=1), part.max(axis=1)]))
+    low, high = np.concatenate(spans, axis=1)
+    axes.fill_between(windows.starts, low, high, step="post", color=INK, lw=0)
+
+
+def _draw_numbers(axes: "Axes", windows: PreparedDataset, columns: Columns) -> None:
+    numbers = [name for name, values in columns.items() if values.dtype.kind == "f" and not name.startswith(_SPREAD)]
+    middle = windows.starts + float(windows.info.options["window"]) / 2
+    marker = "." if len(middle) <= _MOST_WINDOWS else ""
     for name in numbers:
         values = columns[name]
-        (line,) = lower.plot(middle, values, ".-", ms=3, lw=1, label=name)
-        if f"std {name}" in columns:
-            spread = columns[f"std {name}"]
-            lower.fill_between(middle, values - spread, values + spread, alpha=0.25, color=line.get_color(), lw=0)
-    lower.set_xlabel("time (s)")
-    lower.set_ylabel(numbers[0] if len(numbers) == 1 else "probability")
+        label = printable(name.removeprefix(_PROBABILITY))
+        (line,) = axes.plot(middle, values, marker=marker, ms=3, lw=1, label=label)
+        if f"{_SPREAD}{name}" in columns:
+            spread = columns[f"{_SPREAD}{name}"]
+            axes.fill_between(middle, values - spread, values + spread, alpha=0.25, color=line.get_color(), lw=0)
+    axes.set_xlabel("time (s)")
+    are_probabilities = all(name.startswith(_PROBABILITY) for name in numbers)
+    axes.set_ylabel("probability" if are_probabilities else printable(numbers[0]) if len(numbers) == 1 else "value")
+    if are_probabilities:
+        axes.set_ylim(-0.02, 1.02)
     if len(numbers) > 1:
-        lower.legend(ncols=min(4, len(numbers)), fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.25))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120, format="png")
+        axes.legend(ncols=min(6, len(numbers)), loc="upper left", bbox_to_anchor=(0, -0.25))
