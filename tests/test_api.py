@@ -106,7 +106,7 @@ def test_two_models_have_a_spread(run: Path, tmp_path: Path) -> None:
     both = ssl_bio.Model.load(run, other).predict(beat(60), sampling_rate=20)
     alone = [ssl_bio.Model.load(one).predict(beat(60), sampling_rate=20)["probability fast"] for one in (run, other)]
     np.testing.assert_allclose(both["probability fast"], (alone[0] + alone[1]) / 2)
-    np.testing.assert_allclose(both["std probability fast"], abs(alone[0] - alone[1]) / 2, atol=1e-9)
+    np.testing.assert_allclose(both["std probability fast"], abs(alone[0] - alone[1]) / 2**0.5, atol=1e-9)
 
 
 def test_an_encoder_is_a_transformer_of_scikit_learn(run: Path) -> None:
@@ -159,6 +159,9 @@ def test_a_recipe_by_name_and_what_is_wrong_is_one_line(tmp_path: Path) -> None:
         ({"groups": ["p"]}, "group: 1 values for 12 recordings"),
         ({"channels": ["ppg"]}, r"recording 0: shape \(2, 600\), not \(1, samples\)"),
         ({"name": "bidmc"}, "bidmc is the name of a known dataset"),
+        ({"groups": ["a", "b"] * 6}, "fewer than 3 people cannot be split"),
+        ({"targets": {"start": [1.0] * 12}}, "target 'start': this name has another meaning"),
+        ({"sampling_rate": float("nan")}, "nan Hz is no sampling rate"),
         ({"targets": {"pace": ["fast", 3] * 6}}, "column pace has both text"),
     ],
 )

@@ -57,9 +57,8 @@ def embed(options: EmbedOptions) -> None:
     note(f"{n} windows, {width} numbers each, in {options.output}")
 
 
-def _places(name: str, recording: NewRecording) -> dict[str, NDArray[np.str_] | NDArray[np.float64]]:
+def _places(name: str, recording: NewRecording, subject: str) -> dict[str, NDArray[np.str_] | NDArray[np.float64]]:
     n = len(recording.starts)
-    subject = name.rpartition(".")[0]
     return {
         "recording": np.full(n, name),
         "subject": np.full(n, subject),
@@ -77,7 +76,7 @@ def _write_parquet(
         for name, recording in recordings:
             found = encoder.embed(recording.windows, pooling=options.pooling, device=device)
             columns = {f"embedding_{place}": found[:, place] for place in range(found.shape[1])}
-            append({**_places(name, recording), **columns})
+            append({**_places(name, recording, recordings.subjects[name]), **columns})
             n, width = n + len(found), found.shape[1]
     return n, width
 
@@ -93,7 +92,7 @@ def _write_npz(
         raw = Path(folder) / "embeddings"
         with raw.open("wb") as file:
             for name, recording in recordings:
-                places.append(_places(name, recording))
+                places.append(_places(name, recording, recordings.subjects[name]))
 
                 def take(part: NDArray[np.float32]) -> None:
                     nonlocal n, shape

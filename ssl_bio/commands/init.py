@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ssl_bio.console import note, table, warn
-from ssl_bio.data.formats.array_table import TABLE
+from ssl_bio.data.formats.array_table import RESERVED, TABLE
 from ssl_bio.data.survey import Survey, find_in_names, guess_subjects, survey
 from ssl_bio.errors import DataError
 
@@ -18,6 +18,7 @@ _TOKEN = 0.2  # s that a token stands for
 _LONGEST_WINDOW = 10.0  # s
 _FASTEST = 128.0  # Hz that a first recipe keeps; what is faster is seldom worth its time at the start
 _FEWEST_PEOPLE = 3
+_NAME_AND_UNIT = re.compile(r"(?P<name>.+?)\s*\[(?P<unit>[^\[\]]+)\]")
 
 
 class InitOptions(NamedTuple):
@@ -79,7 +80,10 @@ def _commands(folder: Path, *, name: str, recipe: Path, label: _Label | None) ->
     quoted = f'"{folder}"' if " " in str(folder) else str(folder)
     lines = [f"ssl-bio data prepare {name} --from {quoted}", f"ssl-bio pretrain --recipe {recipe}"]
     if label:
-        lines += [f"ssl-bio finetune --recipe {recipe}", f"ssl-bio predict --input {quoted} --output {name}.csv"]
+        lines += [
+            f"ssl-bio finetune --recipe {recipe}",
+            f"ssl-bio predict --input {quoted} --output {name}-answers.csv",
+        ]
     return lines
 
 
@@ -214,7 +218,11 @@ def _table(found: Survey, subjects: Sequence[str], label: _Label | None, rate: f
 
 def _column(label: _Label) -> str:
     """Return a label's name as a column of `table.csv` may be called."""
-    return re.sub(r"[^\w.-]", "_", label.name)
+    match = _NAME_AND_UNIT.fullmatch(label.name.strip())
+    name, unit = (match["name"], match["unit"]) if match else (label.name, "")
+    plain = re.sub(r"[^\w.-]+", "_", name.strip()).strip("_") or "label"
+    plain = f"{plain}_label" if plain in RESERVED else plain
+    return f"{plain} [{unit}]" if unit and label.are_numbers else plain
 
 
 def _recipe(found: Survey, label: _Label | None, *, name: str, rate: float) -> str:
@@ -237,7 +245,7 @@ backbone_lr = 3e-4
 """
     lasting = f"{min(durations):.4g} to {max(durations):.4g} s"
     missing = "# what to learn: a further column of table.csv"
-    chosen = f'target = "{_column(label)}"' if label else f'# target = "NAME"        {missing}'
+    chosen = f'target = "{_column(label).partition(" [")[0]}"' if label else f'# target = "NAME"        {missing}'
     return f"""# {len(found.files)} recordings, {", ".join(found.channels[:12])}, {lasting} each.
 #
 # What each key means: ssl-bio recipes keys; everything with its default: ssl-bio recipes show {name}.toml --all
@@ -252,7 +260,6 @@ window = {window:g}            # s
 # highpass = 0.5         # Hz: removes wander
 # channels = ["{found.channels[0]}"]
 normalize = "window"     # each window to mean 0 and deviation 1
-missing = "interpolate"
 
 [model]
 d_model = 64

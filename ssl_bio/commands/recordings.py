@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ssl_bio.console import note, progress, warn
 from ssl_bio.data.new_recordings import NewRecording, Preprocessing, files_of, open_recording
+from ssl_bio.data.survey import guess_subjects
 from ssl_bio.errors import DataError
 
 
@@ -23,6 +24,8 @@ class NewRecordings:
     def __init__(self, source: Path, preprocessing: Preprocessing, *, sampling_rate: float) -> None:
         self.source, self.preprocessing, self.sampling_rate = source, preprocessing, sampling_rate
         self.paths = files_of(source)
+        names = [self._name(path) for path in self.paths]
+        self.subjects = dict(zip(names, guess_subjects(names)[0], strict=True))
         self.broken: list[str] = []
         self.remarks: dict[str, list[str]] = {}  # what was done -> in which recordings
 
@@ -57,7 +60,10 @@ class NewRecordings:
 
     @contextmanager
     def _open(self, path: Path) -> Iterator[NamedRecording]:
-        with open_recording(path, self.preprocessing, sampling_rate=self.sampling_rate) as recording:
+        several = len(self.paths) > 1
+        with open_recording(
+            path, self.preprocessing, sampling_rate=self.sampling_rate, only_if_unsaid=several
+        ) as recording:
             yield NamedRecording(self._name(path), recording)
 
     def _name(self, path: Path) -> str:

@@ -52,7 +52,7 @@ def interpolate_gaps(read: ReadChunk, shape: tuple[int, int], scratch: Path) -> 
 
     Gaps at the ends repeat the nearest sample; a channel that is all gap is 0.
     """
-    filled = np.memmap(scratch / "filled", np.float32, "w+", shape=shape)
+    filled = np.memmap(scratch / "filled", np.float64, "w+", shape=shape)
     known: list[int | None] = [None] * shape[0]  # the last sample known of each channel
     for first, last in chunks(shape[1]):
         part = read(first, last)
@@ -84,7 +84,7 @@ def _ends_of_gaps(known: NDArray[np.bool_], open_before: bool) -> list[_Gap]:
     return [_Gap(-1, int(finite[0])), *gaps] if finite[0] > 0 or open_before else gaps
 
 
-def _interpolate(samples: Chunk, before: int | None, after: int) -> None:
+def _interpolate(samples: NDArray[Any], before: int | None, after: int) -> None:
     """Fill the samples between two known ones linearly; without the former, with the latter."""
     start = -1 if before is None else before
     low = samples[after] if before is None else samples[before]

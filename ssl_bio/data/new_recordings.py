@@ -78,22 +78,26 @@ def files_of(source: Path) -> list[Path]:
         path for path in source.rglob("*") if path.suffix.lower() in FORMATS and path.name != TABLE and path.is_file()
     )
     # A .mat file with a header beside it is read through that.
-    found = [path for path in found if path.suffix == ".hea" or not path.with_suffix(".hea").is_file()]
+    found = [path for path in found if path.suffix != ".mat" or not path.with_suffix(".hea").is_file()]
     if not found:
         raise DataError(f"{source}: no recording inside; known are {', '.join(FORMATS)}")
     return found
 
 
 @contextmanager
-def open_recording(path: Path, preprocessing: Preprocessing, *, sampling_rate: float = 0) -> Iterator[NewRecording]:
+def open_recording(
+    path: Path, preprocessing: Preprocessing, *, sampling_rate: float = 0, only_if_unsaid: bool = False
+) -> Iterator[NewRecording]:
     """Open the windows of a recording; memory does not grow with it, unless the run takes what is derived from a pulse.
 
-    `sampling_rate`: in Hz, where the file does not say it.
+    `sampling_rate`: in Hz, where the file does not say it; one that the file denies is an error, or with
+    `only_if_unsaid` passed over.
 
     Raises DataError for a file that is broken or lacks a channel, or where nothing says the sampling rate.
     """
     with TemporaryDirectory(prefix="ssl-bio-") as folder, open_file(path, Path(folder)) as file:
-        rate = sampling_rate_of(path, said=sampling_rate, stored=file.sampling_rate)
+        said_rate = 0 if only_if_unsaid and file.sampling_rate else sampling_rate
+        rate = sampling_rate_of(path, said=said_rate, stored=file.sampling_rate)
         derived = preprocessing.options.derive == "breathing"
         places, remarks = _places(file, _DERIVED_FROM if derived else preprocessing.channels, where=path.name)
         read: ReadChunk = file.read

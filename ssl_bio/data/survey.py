@@ -15,10 +15,11 @@ from ssl_bio.data.formats.signal_files import open_file
 from ssl_bio.data.new_recordings import files_of
 from ssl_bio.errors import DataError
 
-#: How files name people: sub-01, subject_3, patient12, P07, S1 ...
-_PERSON = re.compile(
-    r"(?:^|[^a-zA-Z])((?:sub(?:ject)?|pat(?:ient)?|person|participant|p|s|id)[-_ ]?\d+)(?![a-zA-Z])", re.IGNORECASE
-)
+#: How files name people: sub-01, subject_3, patient12, P07, S1 ...; what leaves the least doubt first.
+_PERSONS = [
+    re.compile(rf"(?:^|[^a-zA-Z])({word})[-_ ]?0*(\d+)(?![a-zA-Z\d])", re.IGNORECASE)
+    for word in ("sub(?:ject)?|pat(?:ient)?|person|participant", "p", "id", "s")
+]
 
 
 class SurveyedFile(NamedTuple):
@@ -87,12 +88,14 @@ def _look(path: Path, name: str) -> SurveyedFile:
 def guess_subjects(names: Sequence[str]) -> tuple[list[str], str]:
     """Return whom files may be of, by their names, and how that was guessed.
 
-    A name such as sub-01 or P7 anywhere in the path; else folders, where there are several with several files; else
-    every file is a person.
+    A name such as sub-01 or P7 anywhere in the path, however it is spelt; else folders, where there are several with
+    several files; else every file is a person.
     """
-    found = [_PERSON.search(name) for name in names]
-    if all(found):
-        return [match[1].lower() for match in found if match], "named in files or folders, as sub-01 or P7"
+    for pattern in _PERSONS:
+        found = [pattern.search(name) for name in names]
+        if all(found):
+            people = [f"{match[1].lower()}-{int(match[2]):02d}" for match in found if match]
+            return people, "named in files or folders, as sub-01 or P7"
     folders = [name.rpartition("/")[0] for name in names]
     if 1 < len(set(folders)) < len(names) and all(folders):
         return folders, "one a folder"
@@ -100,12 +103,15 @@ def guess_subjects(names: Sequence[str]) -> tuple[list[str], str]:
 
 
 def find_in_names(names: Sequence[str], pattern: str, *, option: str) -> list[str]:
-    """Return what a pattern finds in files' names: "folder", "file", or a regular expression, its group if it has one.
+    """Return what a pattern finds in files' names: "folder", the outermost one; "file"; or a regular expression, its
+    group if it has one.
 
     Raises DataError for a broken pattern, or names in which it finds nothing.
     """
     if pattern == "folder":
-        return [name.rpartition("/")[0].rpartition("/")[2] for name in names]
+        if not all("/" in name for name in names):
+            raise DataError(f"{option} folder: some recordings lie in no folder of their own")
+        return [name.partition("/")[0] for name in names]
     if pattern == "file":
         return [name.rpartition(".")[0] for name in names]
     try:

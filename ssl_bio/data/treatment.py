@@ -27,6 +27,9 @@ def treat(signals: NDArray[Any], sampling_rate: float, options: WindowOptions) -
     """Return a recording `(channels, samples)`, NaN in its gaps, as the options say; constant channels become zeros."""
     rate = options.sampling_rate
     missing = ~np.isfinite(signals)
+    silent = missing.all(axis=1, keepdims=True)
+    if silent.any():  # a lead that is never there is no gap
+        signals, missing = np.where(silent, 0.0, signals), missing & ~silent
     bridged = _interpolate_gaps(signals, missing)
     constant = np.ptp(bridged, axis=1, keepdims=True) == 0
     # The filter pads with zeros: around the mean that leaves no step at the ends.
@@ -61,7 +64,8 @@ def treat_in_chunks(
     gap = np.zeros(n, bool)
     if original.n_missing:
         for first, last in chunks(shape[1]):
-            _mark(gap, ~np.isfinite(read(first, last)), first=first, ratio=(rate, sampling_rate))
+            missing = ~np.isfinite(read(first, last)) & ~original.silent
+            _mark(gap, missing, first=first, ratio=(rate, sampling_rate))
     if options.highpass:
         treated = highpass_chunks(
             treated, (shape[0], n), cutoff=options.highpass, sampling_rate=rate, path=scratch / "filtered"
@@ -78,13 +82,14 @@ def treat_in_chunks(
 
 
 class _Summary(NamedTuple):
-    """Of each channel `(channels, 1)` the mean, standard deviation, least and most finite sample; and how many samples
-    of all are missing."""
+    """Of each channel `(channels, 1)` the mean, standard deviation, least and most finite sample, and whether
+    there is none; and how many samples of all are missing."""
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
     least: NDArray[np.float64]
     most: NDArray[np.float64]
+    silent: NDArray[np.bool_]
     n_missing: int
 
     @staticmethod
@@ -109,7 +114,7 @@ class _Summary(NamedTuple):
             most = np.maximum(most, np.where(known, part, -np.inf).max(axis=1, keepdims=True))
         empty = n == 0
         least, most = np.where(empty, 0, least), np.where(empty, 0, most)
-        return _Summary(mean, np.sqrt(square / np.maximum(n, 1)), least, most, missing)
+        return _Summary(mean, np.sqrt(square / np.maximum(n, 1)), least, most, empty, missing)
 
 
 def _mark(gap: NDArray[np.bool_], missing: NDArray[np.bool_], *, first: int, ratio: tuple[float, float]) -> None:

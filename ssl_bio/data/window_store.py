@@ -33,7 +33,7 @@ from ssl_bio.data.dataset import DatasetInfo, Overlap, PreparedDataset, Subjects
 from ssl_bio.data.ingest.ingest import replace_folder
 from ssl_bio.data.locations import preparing
 from ssl_bio.data.recording import SIGNALS, Recording
-from ssl_bio.data.recording_store import WINDOWS_FOLDER, Block, Bytes, RecordingStore
+from ssl_bio.data.recording_store import WINDOWS_FOLDER, Block, Bytes, RecordingStore, read_info
 from ssl_bio.data.splits import Rows, Splits
 from ssl_bio.data.windowed import Sources, WindowedArray
 from ssl_bio.data.windowing import LabelledWindows, Windowing, WindowTable
@@ -68,6 +68,8 @@ def open_windows(
     else:
         folder = Path(platformdirs.user_cache_dir("ssl-bio")) / WINDOWS_FOLDER / f"{name}-{store.info.fingerprint}"
     with preparing(folder, complete=INFO_FILE):
+        if read_info(store.folder).fingerprint != store.info.fingerprint:
+            raise DataError(f"{store.info.name} was prepared anew while it was open: run the command again")
         if not (folder / INFO_FILE).is_file():
             one_by_one: WindowRecordings = lambda numbers: (  # noqa: E731
                 windowing.window(store.read(number)) for number in numbers
@@ -86,6 +88,7 @@ def _digest(store: RecordingStore, windowing: Windowing) -> str:
     """Return 8 hex digits of a digest of all that decides the windows beside the recordings."""
     facts = [
         VERSION,
+        store.info.fingerprint,
         store.info.reader_version,
         asdict(windowing.options),
         windowing.channels,

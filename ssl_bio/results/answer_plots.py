@@ -35,9 +35,10 @@ def draw_answers(path: Path, windows: PreparedDataset, columns: Columns) -> None
 def _draw_signal(axes: "Axes", windows: PreparedDataset) -> None:
     info = windows.info
     axes.set_title(printable(f"{info.name}: {info.channels[0]} ({info.unit})"))
+    starts = windows.starts - float(max(windows.options.context, 0))  # a window shows its context, too
     n = len(windows.signals)
     if n <= _MOST_WINDOWS:
-        for start, window in zip(windows.starts, windows.signals[:, 0], strict=True):
+        for start, window in zip(starts, windows.signals[:, 0], strict=True):
             axes.plot(start + np.arange(len(window)) / info.sampling_rate, window, "-", color=INK, lw=0.5)
         return
     spans = []
@@ -45,7 +46,7 @@ def _draw_signal(axes: "Axes", windows: PreparedDataset) -> None:
         part = windows.signals[first : first + _CHUNK][:, 0]
         spans.append(np.stack([part.min(axis=1), part.max(axis=1)]))
     low, high = np.concatenate(spans, axis=1)
-    axes.fill_between(windows.starts, low, high, step="post", color=INK, lw=0)
+    axes.fill_between(starts, low, high, step="post", color=INK, lw=0)
 
 
 def _draw_numbers(axes: "Axes", windows: PreparedDataset, columns: Columns) -> None:

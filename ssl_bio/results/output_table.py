@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ssl_bio.errors import DataError
 
 SUFFIXES = (".csv", ".parquet")
+_DIGITS, _DIGITS_OF_TIMES = 7, 12  # of numbers as text
 
 Columns = Mapping[str, NDArray[Any]]  # (n,) each
 
@@ -85,13 +86,14 @@ class _CsvAppender:
         if not self.named:
             self.writer.writerow(columns)
             self.named = True
-        texts = [_texts(values) for values in columns.values()]
+        texts = [_texts(name, values) for name, values in columns.items()]
         self.writer.writerows(zip(*texts, strict=True))
 
 
-def _texts(values: NDArray[Any]) -> list[str]:
+def _texts(name: str, values: NDArray[Any]) -> list[str]:
     if values.dtype.kind == "f":
-        return ["" if np.isnan(value) else f"{value:.7g}" for value in values.tolist()]
+        digits = _DIGITS_OF_TIMES if name in ("start", "end") else _DIGITS
+        return ["" if np.isnan(value) else f"{value:.{digits}g}" for value in values.tolist()]
     return [str(value) for value in values.tolist()]
 
 
@@ -103,7 +105,7 @@ def _parquet(path: Path, temporary: Path) -> Iterator[Append]:
     def append(columns: Columns) -> None:
         nonlocal writer
         arrays = {
-            name: values.tolist() if values.dtype.kind == "U" or values.ndim > 1 else values
+            name: pyarrow.array(values.tolist(), pyarrow.string()) if values.dtype.kind == "U" else values
             for name, values in columns.items()
         }
         table = pyarrow.table(arrays)

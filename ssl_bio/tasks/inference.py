@@ -99,7 +99,7 @@ class Ensemble:
         found = np.stack(
             [run.task.answer(run.model, run.target, dataset=windows, spec=run.spec, device=device) for run in self.runs]
         )
-        return found.mean(axis=0), found.std(axis=0)
+        return found.mean(axis=0), found.std(axis=0, ddof=min(1, len(found) - 1))  # as tables count it over seeds
 
     def columns(self, answers: NDArray[np.float64], spread: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
         """Return answers, and of several runs their spread, as the columns of a table, `(n,)` each."""

@@ -43,7 +43,7 @@ def test_from_files_to_a_finetuned_run(tmp_path: Path) -> None:
             extra = small if command[0] in ("pretrain", "finetune") else []
             succeed(*[part.replace("FOLDER", str(folder)) for part in command], *extra)
     assert [row["task_name"] for row in sheet.read(Path("results.csv"))] == ["night-shift_heart_rate"]
-    assert len(rows(Path("night-shift.csv"))) == 12, "two windows a recording"
+    assert len(rows(Path("night-shift-answers.csv"))) == 12, "two windows a recording"
 
 
 def test_classes_by_folder_and_people_by_a_pattern(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_numbers_that_are_classes_and_rates_that_files_do_not_say(tmp_path: Path
     succeed("init", str(folder), "--sampling-rate", "40", "--target", "stage(.)", "--name", "sleep lab")
     assert rows(folder / "table.csv")[1] == {
         "file": "p1_stage1.npy",
-        "subject": "p1",
+        "subject": "p-01",
         "sampling_rate": "40",
         "label": "1",
     }
@@ -92,6 +92,7 @@ def test_numbers_that_are_classes_and_rates_that_files_do_not_say(tmp_path: Path
         (["--subject", "x(.)"], "--subject 'x(.)' finds nothing in 0.csv"),
         (["--subject", "("], "neither folder, file nor a regular expression"),
         (["--subject", "csv"], "1 people cannot be divided"),
+        (["--subject", "folder"], "some recordings lie in no folder of their own"),
         (["--labels", "nothing.csv"], "cannot be read as a table"),
         (["--labels", "few.csv", "--target", "age"], "no line for 1.csv in column id"),
         (["--labels", "few.csv", "--target", "sex"], "--target sex: few.csv has the columns age"),
@@ -120,7 +121,9 @@ def test_broken_files_are_told_and_left_out(tmp_path: Path) -> None:
     ("names", "people"),
     [
         (["sub-01_rest.edf", "sub-02_rest.edf"], ["sub-01", "sub-02"]),
-        (["P7/a.csv", "P7/b.csv", "P8/a.csv"], ["p7", "p7", "p8"]),
+        (["sub-0_a.csv", "Sub_00_b.csv", "sub-1.csv"], ["sub-00", "sub-00", "sub-01"]),
+        (["s1_p03.csv", "s2_p03.csv", "s1_p04.csv"], ["p-03", "p-03", "p-04"]),
+        (["P7/a.csv", "P7/b.csv", "P8/a.csv"], ["p-07", "p-07", "p-08"]),
         (["anna/a.csv", "anna/b.csv", "ben/a.csv"], ["anna", "anna", "ben"]),
         (["a.csv", "b.csv"], ["a", "b"]),
         (["steps1.csv", "steps2.csv"], ["steps1", "steps2"]),

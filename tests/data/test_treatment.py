@@ -65,3 +65,24 @@ def test_what_fits_is_treated_at_once(tmp_path: Path) -> None:
     found = windower.windows_of_file(lambda a, b: values[:, a:b], values.shape, 100.0, scratch=tmp_path)
     np.testing.assert_array_equal(found.signals, windower.windows(values, 100.0).signals)
     assert values.size < treatment.LARGEST_AT_ONCE
+
+
+def test_a_channel_that_is_never_there_is_no_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ssl_bio.data.chunks.CHUNK_SAMPLES", 512)
+    values = signals()
+    values[1] = np.nan
+    whole = treat(values, 100.0, PLAIN)
+    parts = treat_in_chunks(lambda a, b: values[:, a:b], values.shape, 100.0, PLAIN, scratch=tmp_path)
+    for found in (whole, parts):
+        assert not found.gap.any()
+        assert not found.signals[1].any()
+        assert found.constant.tolist() == [[False], [True], [True]]
+
+
+def test_gaps_far_from_zero_are_filled_as_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ssl_bio.data.chunks.CHUNK_SAMPLES", 512)
+    values = signals(gaps=True) + 1e6
+    options = replace(PLAIN, highpass=0.5, standardize="record")
+    whole = treat(values, 100.0, options)
+    parts = treat_in_chunks(lambda a, b: values[:, a:b], values.shape, 100.0, options, scratch=tmp_path)
+    np.testing.assert_allclose(parts.signals, whole.signals, atol=1e-3)

@@ -275,3 +275,11 @@ def test_channels_in_another_spelling() -> None:
     chosen = data.with_channels(["PLETH", "EKG"])
     assert chosen.info.channels == ("PLETH", "EKG")
     np.testing.assert_array_equal(chosen.read(np.array([1])), data.signals[[1]][:, ::-1])
+
+
+def test_windows_of_recordings_that_were_prepared_anew_are_not_mixed() -> None:
+    first = long_recordings()
+    long_recordings(n=5)
+    with pytest.raises(DataError, match="s was prepared anew while it was open"):
+        windows_of(first, toy.windowing)
+    assert len(windows_of(open_store(FOLDER), toy.windowing).signals) == 750

@@ -13,7 +13,7 @@ from ssl_bio.data.targets import TargetInfo
 from ssl_bio.errors import DataError
 
 TABLE = "table.csv"
-_RESERVED = ("file", "subject", "sampling_rate", "split", "start", "end", "channels")
+RESERVED = ("file", "subject", "sampling_rate", "split", "start", "end", "channels")
 _TARGET_COLUMN = re.compile(r"(?P<name>\w[\w.-]*)\s*(?:\[\s*(?P<unit>[^\[\]]*?)\s*\])?")
 
 Line = Mapping[str, str]  # column -> text of one line
@@ -25,6 +25,7 @@ class Part(NamedTuple):
     line: int
     file: str
     subject: str
+    has_subject: bool  # whether the table says it
     sampling_rate: float  # Hz; 0: the table does not say
     start: float  # s
     end: float  # s; infinite: to the end
@@ -108,7 +109,7 @@ def _targets(table: Sequence[Line]) -> dict[str, _Column]:
     """Return the columns that are targets by the target's name."""
     targets: dict[str, _Column] = {}
     for column in table[0]:
-        if column in _RESERVED:
+        if column in RESERVED:
             continue
         match = _TARGET_COLUMN.fullmatch(column.strip())
         if not match:
@@ -117,7 +118,7 @@ def _targets(table: Sequence[Line]) -> dict[str, _Column]:
                 "and perhaps a unit after it, as in 'heart_rate [beats/min]'"
             )
         name = match["name"]
-        if name in _RESERVED:
+        if name in RESERVED:
             raise DataError(f"{TABLE}: column {column!r}: call it {name}, without a unit")
         if name in targets:
             raise DataError(f"{TABLE}: columns {targets[name].column!r} and {column!r} are one target, {name}")
@@ -163,6 +164,7 @@ def _part(line: Line, number: int, *, known: Collection[str], folder: str, targe
     return Part(
         line=number,
         file=name,
+        has_subject=bool(line.get("subject")),
         subject=line.get("subject") or name.removeprefix(folder).rpartition(".")[0],
         sampling_rate=rate,
         start=start,

@@ -54,6 +54,8 @@ def _unpack(path: Path, scratch: Path) -> tuple[Path, float]:
             if "sampling_rate.npy" in archive.namelist():
                 with archive.open("sampling_rate.npy") as file:
                     rate = float(np.lib.format.read_array(file, allow_pickle=False).reshape(()))
+                if not (np.isfinite(rate) and rate > 0):
+                    raise DataError(f"{path.name}: its sampling_rate is {rate:g} Hz")
             with archive.open((preferred or members)[0]) as packed, plain.open("wb") as unpacked:
                 shutil.copyfileobj(packed, unpacked)
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:

@@ -35,6 +35,9 @@ _SECONDS = {
 }
 _EPOCH_UNITS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))  # numbers as large count these since 1970
 _SHORTEST_CLOCK = 100  # samples: fewer that rise may well be a signal
+_JUMP = 1.9  # times the usual step: where time jumps, and not merely is rounded
+_SHORTEST_STRETCH = 10  # samples without a jump, from which the rate is told
+_LARGEST_DRIFT = 2.0  # samples that written times may be off an even grid
 _LARGEST_GROWTH = 100  # times as many samples as lines: gaps longer than that are a broken clock
 
 
@@ -143,15 +146,41 @@ def _layout(path: Path) -> _Layout:
     if not head[first].count(delimiter):
         delimiter = " " if len(head[first].split()) > 1 and not _is_name(head[first]) else ","
     decimal = "," if delimiter != "," and re.search(r"\d,\d", body) and not re.search(r"\d\.\d", body) else "."
-    rows = [_fields(line, delimiter) for line in head[first : first + 2]]
+    lines = [line for line in head[first : first + 2] if line.strip() and not line.lstrip().startswith(_COMMENT)]
+    rows = [_fields(line, delimiter) for line in lines]
+    if _numbers_columns(rows[0]):
+        return _Layout(delimiter, decimal, first + 1, tuple(rows[0]), ("",) * len(rows[0]))
+    commented = _commented_names(head[:first], delimiter, width=len(rows[0]))
     headings = [row for row in rows if not any(_is_number(cell, decimal) for cell in row)]
-    if rows and headings and headings[0] is not rows[0]:
+    if headings and headings[0] is not rows[0]:
         headings = []
-    if len(headings) == 2 and any(_looks_dated(cell) for cell in headings[1]):
+    if len(headings) == 2 and (_is_missing(headings[1]) or any(_looks_dated(cell) for cell in headings[1])):
         headings = headings[:1]
+    if not headings and commented:
+        return _Layout(delimiter, decimal, first, commented, ("",) * len(commented))
     names = tuple(headings[0]) if headings else ()
     units = tuple(headings[1]) if len(headings) == 2 else ("",) * len(names)
     return _Layout(delimiter, decimal, first + len(headings), names, units)
+
+
+def _numbers_columns(row: Sequence[str]) -> bool:
+    """Return whether a line counts the columns, perhaps behind an empty heading: pandas writes such for no names."""
+    counted = row[1:] if row[0] == "" else row
+    return len(counted) > 1 and list(counted) == [str(place) for place in range(len(counted))]
+
+
+def _commented_names(comments: Sequence[str], delimiter: str, *, width: int) -> tuple[str, ...]:
+    """Return the names in the last comment before the samples, as numpy writes them; nothing where it has none."""
+    for line in reversed(comments):
+        if line.lstrip().startswith(_COMMENT):
+            cells = _fields(line.lstrip().lstrip("#%/").strip(), delimiter)
+            has_names = len(cells) == width and width > 1 and not any(_is_number(cell, ".") for cell in cells)
+            return tuple(cells) if has_names else ()
+    return ()
+
+
+def _is_missing(row: Sequence[str]) -> bool:
+    return all(cell.lower() in ("", "na", "nan", "null", "none") for cell in row)
 
 
 def _is_name(line: str) -> bool:
@@ -187,7 +216,8 @@ def _signals(
 
     Raises DataError for text among the numbers, or a clock that goes backwards.
     """
-    columns = [_Column.of(name, unit) for name, unit in zip(names, units, strict=True)]
+    further = [""] * (len(names) - len(units))
+    columns = [_Column.of(name, unit) for name, unit in zip(names, [*units, *further], strict=False)]
     clock = next((index for index, column in enumerate(columns) if column.seconds is not None), None)
     n, raw, clock_file = 0, scratch / "samples", scratch / "clock"
     with raw.open("wb") as file, clock_file.open("wb") as times:
@@ -209,7 +239,7 @@ def _signals(
     if clock is not None:
         rate, samples, remark = _on_grid(path, samples, np.memmap(clock_file, np.float64, "r"), scratch)
         remarks.append(f"column {columns[clock].name!r} is time, {rate:g} Hz{remark}")
-    elif len(channels) > 1 and n > _SHORTEST_CLOCK and _counts(samples[:CHUNK_SAMPLES, 0]):
+    elif len(channels) > 1 and _counts(samples[:CHUNK_SAMPLES, 0]) and _is_numbering(channels[0], n):
         if channels[0].name.casefold() not in _NUMBERING and not channels[0].name.startswith("Unnamed"):
             raise DataError(
                 f"{path.name}: {channels[0].name} rises steadily, as a clock does: leave that column out, or call it "
@@ -226,6 +256,11 @@ def _signals(
         named=bool(names),
         remarks=tuple(remarks),
     )
+
+
+def _is_numbering(column: _Column, n: int) -> bool:
+    """Return whether a column that rises may count samples: by its name, or because no signal rises for so long."""
+    return column.name.casefold() in _NUMBERING or n > _SHORTEST_CLOCK
 
 
 def _numbers(path: Path, part: "pd.DataFrame", *, first: int) -> NDArray[np.float64]:
@@ -267,28 +302,42 @@ def _on_grid(
     """
     if len(times) < 2 or not np.isfinite(times[[0, -1]]).all():
         raise DataError(f"{path.name}: its column of time is empty or a single moment")
-    step = float(np.median(np.diff(times[:CHUNK_SAMPLES])))
     steps = np.diff(times)
     backwards = np.flatnonzero(~(steps > 0))
-    if step <= 0 or len(backwards):
-        where = int(backwards[0]) + 1 if len(backwards) else 1
-        raise DataError(f"{path.name}: time does not go forward at sample {where}")
-    if (np.abs(steps - step) <= step / 2).all():
-        return _rounded((len(times) - 1) / float(times[-1] - times[0])), samples, ""
-    places = np.round((times - times[0]) / step).astype(np.int64)
+    if len(backwards):
+        raise DataError(f"{path.name}: time does not go forward at sample {int(backwards[0]) + 1}")
+    # Written times are rounded, and so are single steps: over a stretch without a jump their mean is exact.
+    jumps = np.flatnonzero(steps > _JUMP * np.median(steps[:CHUNK_SAMPLES]))
+    edges = np.concatenate([[0], jumps + 1, [len(times)]])
+    lengths = np.diff(edges) - 1
+    longest = int(lengths.argmax())
+    first, last = int(edges[longest]), int(edges[longest + 1]) - 1
+    if last - first < _SHORTEST_STRETCH and len(jumps):
+        raise DataError(f"{path.name}: its column of time has steps of all lengths: resample it first")
+    rate = _rounded((last - first) / float(times[last] - times[first]), steps=last - first)
+    if not len(jumps):
+        return rate, samples, ""
+    begins = np.round((times[edges[:-1]] - times[0]) * rate).astype(np.int64)
+    places = np.concatenate([begin + np.arange(length + 1) for begin, length in zip(begins, lengths, strict=True)])
     if (np.diff(places) < 1).any() or places[-1] > _LARGEST_GROWTH * len(times):
+        raise DataError(f"{path.name}: its column of time has steps of all lengths: resample it first")
+    drift = np.abs(places / rate - (times - times[0])).max()
+    if drift * rate > _LARGEST_DRIFT:
         raise DataError(f"{path.name}: its column of time has steps of all lengths: resample it first")
     grid = np.memmap(scratch / "grid", np.float64, "w+", shape=(int(places[-1]) + 1, samples.shape[1]))
     grid[:] = np.nan
     grid[places] = samples
     missing = len(grid) - len(samples)
-    return _rounded(1 / step), grid, f"; {missing} samples are missing where it jumps"
+    return rate, grid, f"; {missing} samples are missing where it jumps"
 
 
-def _rounded(rate: float) -> float:
-    """Return a sampling rate without the rounding of written times."""
+def _rounded(rate: float, *, steps: int) -> float:
+    """Return a sampling rate without the rounding of written times: a whole one where over all `steps` that makes less
+    than a sample's difference."""
     whole = round(rate)
-    return float(whole) if whole and abs(rate - whole) < 1e-3 * rate else float(f"{rate:.6g}")
+    if whole and abs(steps - steps * rate / whole) < 0.5 and abs(rate - whole) < 1e-3 * rate:
+        return float(whole)
+    return float(f"{rate:.6g}")
 
 
 def _counts(values: NDArray[np.float64]) -> bool:

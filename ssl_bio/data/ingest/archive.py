@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ssl_bio.console import console
 from ssl_bio.errors import DataError
 
+_TABLE = "table.csv"
 _DEEPEST = 4  # zips inside one another
 
 
@@ -141,7 +142,7 @@ def open_archive(source: Path) -> Iterator[Files]:
         raise DataError(f"{source}: no such file or folder")
     with ExitStack() as stack:
         zips = sorted(source.rglob("*.zip")) if source.is_dir() else [source]
-        if source.is_dir() and not zips:
+        if source.is_dir() and (not zips or (source / _TABLE).is_file()):  # beside a table zips are but backups
             yield Files(source, source)
             return
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ssl-bio-"))).resolve()

@@ -49,13 +49,14 @@ def read(files: Files) -> Ingest:
     by_file: dict[str, list[Part]] = {}
     for part in parts:
         by_file.setdefault(part.file, []).append(part)
-    channels = _names(_load(files, parts[0].file).file, parts[0])
+    first = _load(files, parts[0].file).file
+    channels, units = _names(first, parts[0]), first.units or ("NU",) * len(first.channels)
 
     def read_file(name: str) -> list[Recording]:
         signals = _load(files, name)
-        return [_recording(signals, part, channels) for part in by_file[name]]
+        return [_recording(signals, part, channels, units) for part in by_file[name]]
 
-    alone = all(part.file.rpartition(".")[0].endswith(part.subject) for part in parts)
+    alone = not any(part.has_subject for part in parts)
     facts = {
         "channels": list(channels),
         "targets": {name: info.model_dump(mode="json") for name, info in kinds.items()},
@@ -84,9 +85,22 @@ def of_memory(
     for name, values in columns.items():
         if len(values) != len(signals):
             raise DataError(f"{name}: {len(values)} values for {len(signals)} recordings")
+    if not len(signals):
+        raise DataError("no recording")
+    if not (np.isfinite(sampling_rate) and sampling_rate > 0):
+        raise DataError(f"sampling_rate: {sampling_rate:g} Hz is no sampling rate")
+    for name in targets:
+        if name in array_table.RESERVED or name == "group":
+            raise DataError(f"target {name!r}: this name has another meaning: choose another")
     for index, array in enumerate(signals):
         if np.ndim(array) != 2 or len(array) != len(channels):
             raise DataError(f"recording {index}: shape {np.shape(array)}, not ({len(channels)}, samples)")
+        if np.shape(array)[1] < len(channels) or np.asarray(array).dtype.kind not in "biuf":
+            raise DataError(
+                f"recording {index}: {np.asarray(array).dtype} {np.shape(array)} instead of numbers (channels, samples)"
+            )
+    if not splits and len(set(groups)) < len(SPLITS):
+        raise DataError("groups: fewer than 3 people cannot be split; give splits (train, val, test)")
     lines = [
         {name: _text(columns[name][index]) for name in columns if name != "group"} for index in range(len(signals))
     ]
@@ -168,8 +182,31 @@ def _names(file: SignalFile, part: Part) -> tuple[str, ...]:
     return part.channels or file.channels
 
 
-def _recording(signals: Signals, part: Part, channels: tuple[str, ...]) -> Recording:
-    """Return a line of the table as a recording with these channels, in their order."""
+_VOLTS = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "µV": 1e-6, "μV": 1e-6, "nV": 1e-9}
+
+
+def _in_units(
+    values: NDArray[Any], file: SignalFile, places: Sequence[int], units: Sequence[str]
+) -> tuple[NDArray[Any], list[str]]:
+    """Return a file's signals in the units of the first file, channel by channel, and what was done.
+
+    Raises DataError for units that have nothing to do with each other.
+    """
+    remarks: list[str] = []
+    for place, wanted in zip(places, units, strict=True):
+        found, name = file.units[place] if file.units else "NU", file.channels[place]
+        if found == wanted or "NU" in (found, wanted):
+            continue
+        if not {found, wanted} <= set(_VOLTS):
+            raise DataError(f"{name} is in {found}, and in {wanted} in the first file")
+        values = values.copy() if not remarks else values
+        values[place] *= _VOLTS[found] / _VOLTS[wanted]
+        remarks.append(f"{name} is converted from {found} to {wanted}")
+    return values, remarks
+
+
+def _recording(signals: Signals, part: Part, channels: tuple[str, ...], units: Sequence[str]) -> Recording:
+    """Return a line of the table as a recording with these channels, in their order and units."""
     values, file = signals
     names = _names(file, part)
     if part.sampling_rate and file.sampling_rate and part.sampling_rate != file.sampling_rate:
@@ -181,6 +218,8 @@ def _recording(signals: Signals, part: Part, channels: tuple[str, ...]) -> Recor
         raise DataError(f"{part.file}: {len(names)} channels where the first file has {', '.join(channels)}")
     places = match_channels(channels, names, where=f"{part.file} ({TABLE}, line {part.line})")
     remarks = list(file.said(file.channels[place] for place in places))
+    values, converted = _in_units(values, file, places, units)
+    remarks += converted
     if len(places) < len(names):
         left = [name for place, name in enumerate(names) if place not in places]
         remarks.append(f"channels {', '.join(left)} are left out: the first file has {', '.join(channels)}")

@@ -1,12 +1,14 @@
 """A recording of any length, denoised by a finetuned run."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ssl_bio.console import note, progress, warn
+from ssl_bio.data.channels import match_channels
 from ssl_bio.data.chunks import Chunk, ReadChunk, chunks, interpolate_gaps, resample_chunks
 from ssl_bio.data.filters import rate_ratio
 from ssl_bio.data.formats.signal_files import SignalFile, open_file
@@ -40,6 +42,7 @@ def denoise_recording(
             tempfile.TemporaryDirectory(dir=output.parent, prefix=".denoise-") as folder,
             open_file(source, Path(folder)) as recording,
         ):
+            recording = _chosen(recording, run.metadata.channels, source)
             rate = sampling_rate_of(source, said=sampling_rate, stored=recording.sampling_rate)
             check_recording_name(output, rate)
             _say(recording, rate=rate, metadata=run.metadata, source=source)
@@ -56,6 +59,22 @@ def denoise_recording(
     except OSError as error:
         raise DataError(f"{output.parent}: cannot be written: {error.strerror or error}") from error
     note(f"clean signal in {output}")
+
+
+def _chosen(recording: SignalFile, channels: Sequence[str], source: Path) -> SignalFile:
+    """Return a recording with the channels that a run of several takes, by name and in its order.
+
+    Raises DataError when one is missing.
+    """
+    if len(channels) == 1 or (not recording.named and len(recording.channels) == len(channels)):
+        return recording
+    places = match_channels(channels, recording.channels, where=source.name)
+    read = recording.read
+    return recording._replace(
+        read=lambda first, last: read(first, last)[places],
+        channels=tuple(recording.channels[place] for place in places),
+        units=tuple(recording.units[place] for place in places),
+    )
 
 
 def _check_output(source: Path, output: Path, overwrite: bool) -> None:

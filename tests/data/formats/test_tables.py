@@ -124,3 +124,55 @@ def test_parquet(tmp_path: Path) -> None:
     values, file = load_file(tmp_path / "a.parquet")
     assert (file.channels, file.units, file.sampling_rate) == (("ppg",), ("mV",), 50.0)
     np.testing.assert_array_equal(values[0], WAVE)
+
+
+@pytest.mark.parametrize("rate", [32, 64, 128, 256, 300, 360, 500, 700, 999.5])
+@pytest.mark.parametrize("digits", [3, 6])
+@pytest.mark.parametrize("gap", [False, True])
+def test_written_times_are_rounded_and_the_rate_is_not(rate: float, digits: int, gap: bool, tmp_path: Path) -> None:
+    if rate > 500 and digits == 3:
+        pytest.skip("two samples fall on one written time")
+    time = np.arange(4000) / rate
+    if gap:
+        time[2000:] += 1
+    wave = np.round(np.sin(np.arange(4000) / 9), 4)
+    text = "".join(f"{moment:.{digits}f},{value}\n" for moment, value in zip(time, wave, strict=True))
+    values, file = read(tmp_path / "a.csv", "time [s],x\n" + text)
+    assert file.sampling_rate == pytest.approx(rate, rel=1e-5)
+    missing = int(np.isnan(values[0]).sum())
+    assert missing == (pytest.approx(rate, abs=1) if gap else 0)
+    known = values[0][np.isfinite(values[0])]
+    np.testing.assert_array_equal(known, wave)
+
+
+def test_a_rate_that_is_no_whole_number_stays_so(tmp_path: Path) -> None:
+    time = np.arange(60_000) / 32.03
+    text = "".join(f"{moment:.5f},{row % 7}\n" for row, moment in enumerate(time))
+    assert read(tmp_path / "a.csv", "time,x\n" + text)[1].sampling_rate == pytest.approx(32.03, rel=1e-6)
+
+
+def test_tables_as_pandas_and_numpy_write_them(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).normal(size=(30, 2))
+    for name, options in (("index", {}), ("plain", {"index": False})):
+        pd.DataFrame(array).to_csv(tmp_path / f"{name}.csv", **options)  # type: ignore[call-overload]
+        values, file = load_file(tmp_path / f"{name}.csv")
+        assert file.channels == ("0", "1")
+        np.testing.assert_allclose(values, array.T)
+    pd.DataFrame(array, columns=["x", "y"]).to_csv(tmp_path / "named.csv")
+    assert load_file(tmp_path / "named.csv").file.channels == ("x", "y")
+    np.savetxt(tmp_path / "a.txt", array, header="I II")
+    values, file = load_file(tmp_path / "a.txt")
+    assert file.channels == ("I", "II")
+    np.testing.assert_allclose(values, array.T)
+
+
+@pytest.mark.parametrize("second", ["\n", "# recorded at home\n", "s\n"])
+def test_what_stands_between_names_and_numbers(second: str, tmp_path: Path) -> None:
+    values, file = read(tmp_path / "a.csv", f"time,ppg\n{second}" + lines(np.arange(500) / 50, WAVE))
+    assert (file.channels, file.sampling_rate) == (("ppg",), 50.0)
+    np.testing.assert_array_equal(values[0], WAVE)
+
+
+def test_a_first_sample_that_is_missing_is_no_line_of_units(tmp_path: Path) -> None:
+    values, _ = read(tmp_path / "a.csv", "x,y\nNA,NA\n1,2\n")
+    np.testing.assert_array_equal(values, [[np.nan, 1], [np.nan, 2]])

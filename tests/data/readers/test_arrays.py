@@ -315,3 +315,20 @@ def test_validation_people_where_the_table_has_none(tmp_path: Path) -> None:
     assert [len(cut.rows("subject", split)) for split in ("train", "val", "test")] == [4, 1, 1]
     assert "0.2 of the training people validate" in cut.info.schemes["subject"]
     assert cut.with_validation("subject", 0.5) is cut, "it has some already"
+
+
+def test_units_are_those_of_the_first_file(tmp_path: Path) -> None:
+    for number, unit in enumerate(("mV", "uV", "mV")):
+        scale = 1000 if unit == "uV" else 1
+        text = "".join(f"{scale * value:.4f}\n" for value in signal(number)[0])
+        (tmp_path / "d").mkdir(exist_ok=True)
+        (tmp_path / "d" / f"{number}.csv").write_text(f"ecg [{unit}]\n{text}")
+    rows = [f"{number}.csv,100" for number in range(3)]
+    data = read_with(DATASET, write(tmp_path / "d", rows, "file,sampling_rate"))
+    np.testing.assert_allclose(data.signals[1, 0], signal(1)[0], atol=1e-3)
+    (tmp_path / "d/1.csv").write_text("ecg [degC]\n1\n2\n")
+    with pytest.raises(DataError, match="ecg is in degC, and in mV in the first file"):
+        read_with(DATASET, tmp_path / "d")
+    (tmp_path / "d/1.csv").write_text("temperature [mV]\n1\n2\n")
+    with pytest.raises(DataError, match="no channel ecg; it has temperature"):
+        read_with(DATASET, tmp_path / "d")
