@@ -204,7 +204,9 @@ class LogTask(WindowTask[LogConfig, EvaluateConfig, LogTarget]):
         """Return the one value."""
         return LogTarget(names=(self.recipe.data.target,))
 
-    def solve_head(self, features: NDArray[np.float32], targets: NDArray[Any], target: LogTarget) -> probe.LinearHead:
+    def solve_head(
+        self, features: NDArray[np.floating[Any]], targets: NDArray[Any], target: LogTarget
+    ) -> probe.LinearHead:
         """Return the head of ridge regression onto logarithms."""
         logs = target.encode(torch.from_numpy(targets)).numpy()
         return probe.ridge_regression(features, logs, self.config.probe_alpha)
