@@ -1,7 +1,7 @@
 """`ssl-bio baselines`: simple answers to a recipe's question, on its data and splits, as rows beside its runs."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ssl_bio.commands.finetune import Prepared, prepare
@@ -14,15 +14,30 @@ from ssl_bio.console import note
 from ssl_bio.results import sheet, tables
 from ssl_bio.results.tables import Ranked
 from ssl_bio.runs.folder import RECIPE_FILE, RunFolder
-from ssl_bio.tasks.baselines.base import Baseline, Question, load_baseline
+from ssl_bio.tasks.baselines.base import Answer, Baseline, Question, load_baseline
 from ssl_bio.training.fit import FitResult
 
 
+class _Asked(NamedTuple):
+    """A baseline, and the parts that it is asked: of a cross-validation all, else one."""
+
+    name: str
+    baseline: Baseline
+    parts: list[Prepared]
+    questions: list[Question]
+
+    @staticmethod
+    def of(name: str, plan: SeedPlan) -> "_Asked":
+        """Open what a plan names. Raises for all that cannot be, before anything is written."""
+        parts = [prepare(part.resolved) for part in plan.runs]
+        return _Asked(name, load_baseline(name), parts, [Question.of(part.task, part.dataset) for part in parts])
+
+
 class _Answered(NamedTuple):
-    """What a baseline gave, and what it tells about how."""
+    """What a baseline gave on all parts together, and on each."""
 
     result: RunResult
-    remark: str
+    answers: list[Answer]
 
 
 def baselines(options: RunOptions, names: Sequence[str], seeds: Sequence[int] | None) -> list[RunFolder]:
@@ -32,46 +47,47 @@ def baselines(options: RunOptions, names: Sequence[str], seeds: Sequence[int] | 
     """
     sheet.check(options.sheet)
     found: dict[str, list[_Answered]] = {}
+    refusals: dict[str, str] = {}
     runs = []
     for name, plan in plan_baselines(options, names, seeds):
-        answered = _run(options, name, plan)
-        if answered:
-            found.setdefault(name, []).append(answered)
-            runs.append(plan.run)
+        asked = _Asked.of(name, plan)
+        why = asked.baseline.refusal(asked.questions[0])
+        if why:
+            refusals[name] = why
+            continue
+        found.setdefault(name, []).append(_run(options, asked, plan.run))
+        runs.append(plan.run)
+    for name, why in refusals.items():
+        note(f"{name} is left out: {why}")
     if found:
         _show(found)
     return runs
 
 
-def _run(options: RunOptions, name: str, plan: SeedPlan) -> _Answered | None:
-    """Have a baseline answer all parts of a seed and write what it gave; None where it cannot answer."""
-    baseline, parts = load_baseline(name), [prepare(part.resolved) for part in plan.runs]
-    questions = [Question.of(part.task, part.dataset) for part in parts]
-    why = baseline.refusal(questions[0])
-    if why:
-        note(f"{name} is left out: {why}")
-        return None
-    run, there = plan.run, plan.run.path.exists()
-    with run.owned(kind="baseline", resume=False, overwrite=there):
-        run.write_text(RECIPE_FILE, to_toml(parts[0].recipe, parts[0].resolved.origins))
-        answered = [
-            _answer(name, baseline, question, run=run, part=part)
-            for part, question in zip(parts, questions, strict=True)
-        ]
-        result, remark = answered[0]
-        if len(answered) > 1:
-            result = pooled([one.result for one in answered], run)
-        write_predictions(run, result.evaluation, split=parts[0].recipe.evaluate.split)
+def _run(options: RunOptions, asked: _Asked, run: RunFolder) -> _Answered:
+    """Have a baseline answer all parts, and write what it gave into its folder and the sheet."""
+    first = asked.parts[0]
+    with run.owned(kind="baseline", resume=False, overwrite=run.path.exists()):
+        run.write_text(RECIPE_FILE, to_toml(first.recipe, first.resolved.origins))
+        results, answers = [], []
+        for part, question in zip(asked.parts, asked.questions, strict=True):
+            started = time.perf_counter()
+            answer = asked.baseline.answer(question)
+            seconds = time.perf_counter() - started
+            results.append(_result(asked.name, answer, question, part=part, run=run, seconds=seconds))
+            answers.append(answer)
+        result = pooled(results, run) if len(results) > 1 else results[0]
+        write_predictions(run, result.evaluation, split=first.recipe.evaluate.split)
         append_rows(result, sheet_path=options.sheet, run=run)
         run.finish_folds(result.metadata)
-    return _Answered(result, remark)
+    return _Answered(result, answers)
 
 
-def _answer(name: str, baseline: Baseline, question: Question, *, run: RunFolder, part: Prepared) -> _Answered:
-    started = time.perf_counter()
-    answer = baseline.answer(question)
+def _result(
+    name: str, answer: Answer, question: Question, *, part: Prepared, run: RunFolder, seconds: float
+) -> RunResult:
+    """Return an answer with its metrics, as those of networks are."""
     evaluation = question.score(answer, question.evaluated_rows)
-    seconds = time.perf_counter() - started
     metadata = checkpoint_metadata(
         "baseline",
         run=run,
@@ -87,26 +103,29 @@ def _answer(name: str, baseline: Baseline, question: Question, *, run: RunFolder
             "metrics": dict(evaluation.metrics),
         }
     )
-    result = RunResult(
+    return RunResult(
         part.recipe, question.task, question.target, evaluation, metadata, answer.n_parameters, part.dataset
     )
-    return _Answered(result, answer.remark)
 
 
-def _show(found: dict[str, list[_Answered]]) -> None:
+def _show(found: Mapping[str, Sequence[_Answered]]) -> None:
     """Show all baselines, the best first."""
     first = next(iter(found.values()))[0].result
     entries = [
-        Ranked(
-            [name, str(len(answered))],
-            [one.result.evaluation.metrics for one in answered],
-            [f"{sum(one.result.metadata.seconds for one in answered):.1f}", answered[0].remark],
-        )
+        Ranked([name, str(len(answered))], [one.result.metadata.metrics for one in answered], _remarks(answered))
         for name, answered in found.items()
     ]
     title = f"{first.recipe.name}: baselines, {first.metadata.split} ({first.evaluation.n} windows)"
-    names = [
-        name for name in first.task.leading_metrics if all(name in one for each in entries for one in each.metrics)
-    ]
-    head, remarks = ["baseline", "seeds"], ["seconds", "how"]
+    leading = first.task.leading_metrics
+    names = [name for name in leading if all(name in one for entry in entries for one in entry.metrics)]
+    head, remarks = ["baseline", "runs"], ["seconds", "features", "alpha"]
     tables.show([tables.ranked_table(entries, title=title, names=names, head=head, remarks=remarks)])
+
+
+def _remarks(answered: Sequence[_Answered]) -> list[str]:
+    """Return the seconds of all runs, the features, and the penalties that their parts chose."""
+    answers = [answer for one in answered for answer in one.answers]
+    alphas = sorted({answer.alpha for answer in answers if answer.alpha is not None})
+    shown = [f"{alpha:.3g}" for alpha in (alphas[:1] + alphas[-1:] if len(alphas) > 1 else alphas)]
+    seconds = sum(one.result.metadata.seconds for one in answered)
+    return [f"{seconds:.1f}", str(answers[0].n_features or ""), " to ".join(shown)]

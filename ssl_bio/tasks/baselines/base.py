@@ -1,7 +1,6 @@
 """The contract of a baseline, and what all of them share that put ridge regression on features of windows."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 from ssl_bio.config.kinds import BASELINES
 from ssl_bio.data.dataset import PreparedDataset, Rows
 from ssl_bio.data.loader import SignalDataset
-from ssl_bio.data.recording import Signals
 from ssl_bio.metrics import lower_is_better
 from ssl_bio.results.evaluation import Evaluation, Predictions
 from ssl_bio.tasks.base import AnyTask, expect, located
 from ssl_bio.tasks.baselines import kept, ridge
+from ssl_bio.tasks.baselines.kept import Extract
 from ssl_bio.tasks.windows import WindowTarget, WindowTask
 from ssl_bio.training.probe import LinearHead
 
@@ -96,12 +95,13 @@ class Question:
 
 class Answer(NamedTuple):
     """Predictions of windows (probabilities `(n, n_classes)` or values `(n, n_values)`) and the loss of each `(n,)`,
-    NaN where there is none; how many numbers were learnt for it, and what else is to be told."""
+    NaN where there is none; how many numbers were learnt for it, from how many features, and with which penalty."""
 
     predictions: NDArray[np.float64]
     loss: NDArray[np.float64]
     n_parameters: int = 0
-    remark: str = ""
+    n_features: int = 0
+    alpha: float | None = None
 
 
 class Baseline(ABC):
@@ -114,10 +114,6 @@ class Baseline(ABC):
     def refusal(self, question: Question) -> str:
         """Return why this baseline cannot answer; empty if it can."""
         return ""
-
-
-#: Windows `(batch, n_channels, length)` -> features `(batch, n_features)`.
-Extract = Callable[[Signals], NDArray[Any]]
 
 
 class FeatureBaseline(Baseline):
@@ -147,7 +143,7 @@ class FeatureBaseline(Baseline):
             ),
         )
         answer = question.answer(head.outputs(np.asarray(features[rows], np.float32)), rows)
-        return answer._replace(n_parameters=head.n_parameters, remark=f"{features.shape[1]} features, {head.remark}")
+        return answer._replace(n_parameters=head.n_parameters, n_features=features.shape[1], alpha=head.alpha)
 
     def _features(self, question: Question) -> NDArray[Any]:
         """Return the features of all windows of the dataset."""

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from ssl_bio.data.loader import SignalDataset
 from ssl_bio.data.recording import Signals
-from ssl_bio.tasks.baselines.base import Extract, FeatureBaseline
+from ssl_bio.tasks.baselines.base import FeatureBaseline
+from ssl_bio.tasks.baselines.kept import Extract
 
 _OCTAVES = 6
 _TINY = 1e-12

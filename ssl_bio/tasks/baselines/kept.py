@@ -19,6 +19,9 @@ from ssl_bio.results.output_table import writing
 FEATURES_FOLDER = "features"
 _BATCH = 64  # windows at a time
 
+#: Windows `(batch, n_channels, length)` -> features `(batch, n_features)`.
+Extract = Callable[[Signals], NDArray[Any]]
+
 
 def features(
     windows: SignalDataset,
@@ -26,7 +29,7 @@ def features(
     name: str,
     facts: Sequence[object],
     dtype: type[np.floating[Any]],
-    extractor: Callable[[], Callable[[Signals], NDArray[Any]]],
+    extractor: Callable[[], Extract],
 ) -> NDArray[Any]:
     """Return the features `(n, n_features)` of windows, from the file that keeps them or computed now.
 
@@ -65,7 +68,7 @@ def _write(
     path: Path,
     windows: SignalDataset,
     *,
-    extract: Callable[[Signals], NDArray[Any]],
+    extract: Extract,
     dtype: type[np.floating[Any]],
     title: str,
 ) -> None:

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from ssl_bio.data.loader import SignalDataset
 from ssl_bio.data.recording import Signals
-from ssl_bio.tasks.baselines.base import Extract, FeatureBaseline, Question
+from ssl_bio.tasks.baselines.base import FeatureBaseline, Question
+from ssl_bio.tasks.baselines.kept import Extract
 
 _LENGTH = 9  # of a kernel
 #: Kernels `(84, 9)`: three weights of 2, six of -1, so that they add up to 0.

@@ -21,12 +21,12 @@ Loss = Callable[[NDArray[np.float32], NDArray[np.int64]], float]
 
 
 class RidgeHead(NamedTuple):
-    """A solved head on standardised features, and how its penalty was chosen."""
+    """A solved head on standardised features, and the penalty that was chosen for it."""
 
     head: LinearHead
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
-    remark: str
+    alpha: float
 
     @property
     def n_parameters(self) -> int:
@@ -54,8 +54,7 @@ def fit(features: NDArray[np.float32], *, subjects: NDArray[np.str_], solve: Sol
     head = solve(x, everything, alphas[best])
     if head is None:
         raise ValueError("training windows without one of the classes")
-    how = "on people left out" if losses else "the middle of the grid: too few people to choose by"
-    return RidgeHead(head, mean, std, f"alpha {alphas[best]:g} ({how})")
+    return RidgeHead(head, mean, std, alphas[best])
 
 
 def _losses(
