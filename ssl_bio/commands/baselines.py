@@ -19,18 +19,19 @@ from ssl_bio.training.fit import FitResult
 
 
 class _Asked(NamedTuple):
-    """A baseline, and the parts that it is asked: of a cross-validation all, else one."""
+    """A baseline, where what it gives goes, and the parts that it is asked: of a cross-validation all, else one."""
 
     name: str
     baseline: Baseline
+    run: RunFolder
     parts: list[Prepared]
     questions: list[Question]
 
     @staticmethod
     def of(name: str, plan: SeedPlan) -> "_Asked":
-        """Open what a plan names. Raises for all that cannot be, before anything is written."""
-        parts = [prepare(part.resolved) for part in plan.runs]
-        return _Asked(name, load_baseline(name), parts, [Question.of(part.task, part.dataset) for part in parts])
+        """Open what a plan names. Raises for all that cannot be."""
+        baseline, parts = load_baseline(name), [prepare(part.resolved) for part in plan.runs]
+        return _Asked(name, baseline, plan.run, parts, [Question.of(part.task, part.dataset) for part in parts])
 
 
 class _Answered(NamedTuple):
@@ -49,14 +50,14 @@ def baselines(options: RunOptions, names: Sequence[str], seeds: Sequence[int] | 
     found: dict[str, list[_Answered]] = {}
     refusals: dict[str, str] = {}
     runs = []
-    for name, plan in plan_baselines(options, names, seeds):
-        asked = _Asked.of(name, plan)
+    # What cannot be is said before anything is computed.
+    for asked in [_Asked.of(name, plan) for name, plan in plan_baselines(options, names, seeds)]:
         why = asked.baseline.refusal(asked.questions[0])
         if why:
-            refusals[name] = why
+            refusals[asked.name] = why
             continue
-        found.setdefault(name, []).append(_run(options, asked, plan.run))
-        runs.append(plan.run)
+        found.setdefault(asked.name, []).append(_run(options, asked))
+        runs.append(asked.run)
     for name, why in refusals.items():
         note(f"{name} is left out: {why}")
     if found:
@@ -64,9 +65,9 @@ def baselines(options: RunOptions, names: Sequence[str], seeds: Sequence[int] | 
     return runs
 
 
-def _run(options: RunOptions, asked: _Asked, run: RunFolder) -> _Answered:
+def _run(options: RunOptions, asked: _Asked) -> _Answered:
     """Have a baseline answer all parts, and write what it gave into its folder and the sheet."""
-    first = asked.parts[0]
+    run, first = asked.run, asked.parts[0]
     with run.owned(kind="baseline", resume=False, overwrite=run.path.exists()):
         run.write_text(RECIPE_FILE, to_toml(first.recipe, first.resolved.origins))
         results, answers = [], []
