@@ -35,10 +35,11 @@ class _Asked(NamedTuple):
 
 
 class _Answered(NamedTuple):
-    """What a baseline gave on all parts together, and on each."""
+    """What a baseline gave on all parts together, and on each; how many rows that made."""
 
     result: RunResult
     answers: list[Answer]
+    n_rows: int
 
 
 def baselines(options: RunOptions, names: Sequence[str], seeds: Sequence[int] | None) -> list[RunFolder]:
@@ -62,6 +63,8 @@ def baselines(options: RunOptions, names: Sequence[str], seeds: Sequence[int] | 
         note(f"{name} is left out: {why}")
     if found:
         _show(found)
+        n_rows = sum(one.n_rows for answered in found.values() for one in answered)
+        note(f"{'one row' if n_rows == 1 else f'{n_rows} rows'} in {options.sheet}")
     return runs
 
 
@@ -79,9 +82,9 @@ def _run(options: RunOptions, asked: _Asked) -> _Answered:
             answers.append(answer)
         result = pooled(results, run) if len(results) > 1 else results[0]
         write_predictions(run, result.evaluation, split=first.recipe.evaluate.split)
-        append_rows(result, sheet_path=options.sheet, run=run)
+        n_rows = append_rows(result, sheet_path=options.sheet, run=run)
         run.finish_folds(result.metadata)
-    return _Answered(result, answers)
+    return _Answered(result, answers, n_rows)
 
 
 def _result(
@@ -127,6 +130,6 @@ def _remarks(answered: Sequence[_Answered]) -> list[str]:
     """Return the seconds of all runs, the features, and the penalties that their parts chose."""
     answers = [answer for one in answered for answer in one.answers]
     alphas = sorted({answer.alpha for answer in answers if answer.alpha is not None})
-    shown = [f"{alpha:.3g}" for alpha in (alphas[:1] + alphas[-1:] if len(alphas) > 1 else alphas)]
+    shown = [f"{alpha:.4g}" for alpha in (alphas[:1] + alphas[-1:] if len(alphas) > 1 else alphas)]
     seconds = sum(one.result.metadata.seconds for one in answered)
     return [f"{seconds:.1f}", str(answers[0].n_features or ""), " to ".join(shown)]
