@@ -28,9 +28,9 @@ class _Asked(NamedTuple):
     questions: list[Question]
 
     @staticmethod
-    def of(name: str, plan: SeedPlan) -> "_Asked":
-        """Open what a plan names. Raises for all that cannot be."""
-        baseline, parts = load_baseline(name), [prepare(part.resolved) for part in plan.runs]
+    def of(name: str, baseline: Baseline, plan: SeedPlan) -> "_Asked":
+        """Open the data of a plan. Raises for all that cannot be."""
+        parts = [prepare(part.resolved) for part in plan.runs]
         return _Asked(name, baseline, plan.run, parts, [Question.of(part.task, part.dataset) for part in parts])
 
 
@@ -51,8 +51,10 @@ def baselines(options: RunOptions, names: Sequence[str], seeds: Sequence[int] | 
     found: dict[str, list[_Answered]] = {}
     refusals: dict[str, str] = {}
     runs = []
+    plans = plan_baselines(options, names, seeds)
+    loaded = {name: load_baseline(name) for name, _ in plans}
     # What cannot be is said before anything is computed.
-    for asked in [_Asked.of(name, plan) for name, plan in plan_baselines(options, names, seeds)]:
+    for asked in [_Asked.of(name, loaded[name], plan) for name, plan in plans]:
         why = asked.baseline.refusal(asked.questions[0])
         if why:
             refusals[asked.name] = why

@@ -75,7 +75,8 @@ class Transform:
 
     def __call__(self, signals: Signals) -> NDArray[np.float32]:
         windows = torch.from_numpy(np.ascontiguousarray(signals, np.float32))
-        parts = windows.split(max(1, _AT_ONCE // (len(_KERNELS) * windows.shape[-1])))
+        step = max(1, _AT_ONCE // (len(_KERNELS) * windows.shape[-1]))
+        parts = [windows[start : start + step] for start in range(0, len(windows), step)]
         return np.concatenate(
             [np.concatenate([_shares(one, part) for one in self.dilations], axis=1) for part in parts]
         )
