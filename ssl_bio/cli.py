@@ -232,6 +232,42 @@ def finetune(
 
 
 @app.command()
+def baselines(
+    recipe_name: RecipeOption = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="NAME", help="constant, spectral-peak, hand-features, minirocket. [all]"),
+    ] = None,
+    label_fraction: LabelsOption = None,
+    seeds: SeedsOption = None,
+    folds: FoldsOption = None,
+    sheet: SheetOption = Path("results.csv"),
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+) -> None:
+    """Answer a recipe's question simply, for a row beside its runs: same data, same labels, same split, same metrics.
+
+    The commonest class or mean; the strongest frequency, of rates; ridge regression on features computed by hand, or
+    on MiniRocket's. Features are kept beside the dataset. A random frozen backbone is `finetune --mode random-frozen`.
+
+    Examples:
+
+    * `ssl-bio baselines --recipe har.toml`
+    * `ssl-bio baselines --recipe har.toml --label-fraction 0.01 --seeds 0,1,2`
+    * `ssl-bio baselines --recipe bidmc-hr.toml --folds 5 --only spectral-peak --only minirocket`
+    """
+    chosen = {"seed": seed, "data.folds": folds, "finetune.label_fraction": label_fraction}
+    options = _options(overrides, chosen, recipe=recipe_name, sheet=sheet)
+    seed_list = _parse_seeds(seeds, seed)
+    from ssl_bio.commands import plan
+
+    plan.plan_baselines(options, names or [], seed_list)
+    from ssl_bio.commands import baselines
+
+    baselines.baselines(options, names or [], seed_list)
+
+
+@app.command()
 def tune(
     checkpoint: CheckpointOption = None,
     recipe_name: RecipeOption = None,

@@ -1,5 +1,5 @@
-"""One more of a kind from outside: a lab's package adds a dataset, a backbone, a pretext task, a task and a metric, and
-the three commands run on them; a broken package is told in one line."""
+"""One more of a kind from outside: a lab's package adds a dataset, a backbone, a pretext task, a task, a metric and a
+baseline, and the commands run on them; a broken package is told in one line."""
 
 import os
 import subprocess
@@ -20,6 +20,7 @@ WORKING = {
     "pretexts": {"toy-means": "toylab:MeansPretext"},
     "tasks": {"toy-logs": "toylab:LogTask"},
     "metrics": {"ToyWithin": "toylab:WITHIN"},
+    "baselines": {"toy-swing": "toylab:Swing"},
 }
 RECIPE = """
 name = "strides"
@@ -110,7 +111,7 @@ def write_recordings(folder: Path) -> Path:
     return folder
 
 
-def test_the_three_commands_run_on_kinds_from_outside(lab: Lab, tmp_path: Path) -> None:
+def test_the_commands_run_on_kinds_from_outside(lab: Lab, tmp_path: Path) -> None:
     Path("strides.toml").write_text(RECIPE)
     assert "Strides of people" in lab.succeed("data", "list")
     assert "factor on the loss" in lab.succeed("recipes", "keys", "pretrain.toy-means")
@@ -128,6 +129,11 @@ def test_the_three_commands_run_on_kinds_from_outside(lab: Lab, tmp_path: Path) 
         assert 0 <= float(row["ToyWithin"]) <= 1
         assert float(row["MAE"]) > 0
     assert rows[0]["selected_on"] == "val"
+    said = lab.succeed("baselines", "--recipe", "strides.toml", "--only", "toy-swing", "--only", "hand-features")
+    assert "every finetuned run so far" not in said
+    baselines = {row["model_name"]: row for row in sheet.read(Path("results.csv"))[2:]}
+    assert float(baselines["toy-swing"]["MAE"]) == 0
+    assert 0 < float(baselines["hand-features"]["MAE"]) < 1
 
 
 def test_a_key_of_a_plugin_is_checked_as_any_other(lab: Lab) -> None:
@@ -143,6 +149,7 @@ def test_a_key_of_a_plugin_is_checked_as_any_other(lab: Lab) -> None:
         ("pretexts", {"toy-means": "toylab:LogTask"}, ["recipes", "validate", "x.toml"], "derives from PretextConfig"),
         ("tasks", {"timemae": "toylab:PatchBackbone"}, ["recipes", "validate", "x.toml"], "no task 'toy-logs'"),
         ("backbones", {"timemae": "toylab:PatchBackbone"}, ["pretrain"], "has the name of one of ssl-bio itself"),
+        ("baselines", {"toy-swing": "toylab:WITHIN"}, ["baselines", "--recipe", "x.toml"], "it does not derive from"),
         ("metrics", {"ToyWithin": "toylab:gone"}, ["recipes", "validate", "x.toml"], "its metric 'ToyWithin'"),
         ("datasets", {"strides": "toylab:NOT_A_PLUGIN"}, ["pretrain", "--recipe", "x.toml"], "strides"),
     ],

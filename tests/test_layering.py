@@ -161,6 +161,8 @@ def test_what_only_lists_imports_nothing_heavy(arguments: list[str]) -> None:
         ["finetune", "--set", "finetune.epocs=3"],
         ["finetune", "--checkpoint", "nowhere"],
         ["tune", "--recipe", "nowhere"],
+        ["baselines", "--recipe", "nowhere"],
+        ["baselines", "--only", "minirocked"],
         ["evaluate", "--set", "finetune.lr=0.1", "--checkpoint", "x"],
         ["evaluate"],
         ["data", "prepare", "har", "--from", "x.zip", "--recipe", "nowhere"],

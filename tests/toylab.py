@@ -1,5 +1,5 @@
-"""A lab's own package: a dataset, a backbone, a pretext task, a downstream task and a metric, none of them known to
-ssl-bio. `tests/test_extending.py` installs it as a distribution of its own."""
+"""A lab's own package: a dataset, a backbone, a pretext task, a downstream task, a metric and a baseline, none of them
+known to ssl-bio. `tests/test_extending.py` installs it as a distribution of its own."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
@@ -32,6 +32,7 @@ from ssl_bio.pretexts.base import Pretext
 from ssl_bio.results.evaluation import Evaluation, Group, Predictions
 from ssl_bio.runs.inputs import InputSpec
 from ssl_bio.tasks.base import ScoredPredictions, expect
+from ssl_bio.tasks.baselines.base import Answer, Baseline, Question
 from ssl_bio.tasks.windows import WindowTarget, WindowTask
 from ssl_bio.training import probe
 from ssl_bio.training.objective import BaseObjective, StepOutput, TensorBatch, mean_loss
@@ -204,7 +205,9 @@ class LogTask(WindowTask[LogConfig, EvaluateConfig, LogTarget]):
         """Return the one value."""
         return LogTarget(names=(self.recipe.data.target,))
 
-    def solve_head(self, features: NDArray[np.float32], targets: NDArray[Any], target: LogTarget) -> probe.LinearHead:
+    def solve_head(
+        self, features: NDArray[np.floating[Any]], targets: NDArray[Any], target: LogTarget
+    ) -> probe.LinearHead:
         """Return the head of ridge regression onto logarithms."""
         logs = target.encode(torch.from_numpy(targets)).numpy()
         return probe.ridge_regression(features, logs, self.config.probe_alpha)
@@ -232,4 +235,19 @@ def within(targets: NDArray[Any], predictions: NDArray[Any]) -> float:
 
 
 WITHIN = Metric("ToyWithin", "share of predictions within half of the truth", functions={"values": within})
+
+
+# A baseline.
+
+
+class Swing(Baseline):
+    """What the window's samples swing by, taken for the answer."""
+
+    def answer(self, question: Question) -> Answer:
+        """Return the standard deviation of each window."""
+        signals = question.signals(question.evaluated_rows).read(slice(None))
+        swing = signals.std(axis=(1, 2), dtype=np.float64)[:, None]
+        return Answer(swing, np.full(len(swing), np.nan))
+
+
 NOT_A_PLUGIN = 3

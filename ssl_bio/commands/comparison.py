@@ -1,4 +1,5 @@
-"""The finetuned runs of a recipe beside one another, told apart by the values in which they differ."""
+"""The finetuned runs of a recipe and its baselines beside one another, told apart by the values in which they
+differ."""
 
 import json
 import re
@@ -33,6 +34,17 @@ _SAME_ANYWAY = (
     "tune",
 )
 _MODE = "finetune.mode"
+#: What a baseline reads of a recipe.
+_OF_BASELINES = (
+    "data",
+    "finetune.task",
+    "finetune.label_fraction",
+    "finetune.label_draw",
+    "finetune.fit_on",
+    "evaluate.split",
+    "evaluate.per_subject",
+)
+_FOLDERS = ("finetune-*-seed*", "baseline-*-seed*")
 
 Settings = Mapping[str, Any]
 
@@ -54,8 +66,8 @@ class _Run(NamedTuple):
 
 
 def show_runs(done: RunResult) -> None:
-    """Show all finetuned runs of a recipe that answered the same question on the same data and split as this one: mean
-    ± std over the seeds of equal settings; nothing where there is but one setting."""
+    """Show all finetuned runs of a recipe, and its baselines, that answered the same question on the same data and
+    split as this one: mean ± std over the seeds of equal settings; nothing where there is but one setting."""
     runs, n_unreadable = [], 0
     for folder, result in _comparable(RUNS / done.recipe.name, done.metadata):
         try:
@@ -64,7 +76,10 @@ def show_runs(done: RunResult) -> None:
             n_unreadable += 1
             continue
         origin = str(result.get("origin", ""))
-        runs.append(_Run(_settings(recipe), recipe.seed, origin, str(result.get("finished_at", "")), result["metrics"]))
+        settings = _settings(recipe)
+        if baseline := result.get("baseline"):
+            settings = {**_only(settings, _OF_BASELINES), _MODE: baseline}
+        runs.append(_Run(settings, recipe.seed, origin, str(result.get("finished_at", "")), result["metrics"]))
     groups = _groups(runs)
     names = [name for name in done.task.leading_metrics if all(name in run.metrics for run in runs)]
     if len(groups) > 1 and names:
@@ -81,9 +96,9 @@ def show_runs(done: RunResult) -> None:
 
 def _comparable(home: Path, like: CheckpointMetadata) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Yield the folders and results of complete runs on the same data, question and split as another."""
-    for path in sorted(home.glob(f"finetune-*-seed*/{METRICS_FILE}")):
+    for path in [path for pattern in _FOLDERS for path in sorted(home.glob(f"{pattern}/{METRICS_FILE}"))]:
         result = read_json(path)
-        same = all(result.get(key) == getattr(like, key) for key in ("kind", "fingerprint", "split", "folds"))
+        same = all(result.get(key) == getattr(like, key) for key in ("fingerprint", "split", "folds"))
         is_single_part = bool(re.search(r"-fold\d+$", path.parent.name))  # which has a test split of its own
         if same and not is_single_part and _question(result.get("target")) == _question(like.target):
             yield path.parent, result
@@ -105,6 +120,12 @@ def _settings(recipe: Recipe) -> Settings:
         for path, value in flatten(recipe.model_dump(mode="json")).items()
         if path not in unused and not f"{path}.".startswith(same_anyway)
     }
+
+
+def _only(settings: Settings, paths: Sequence[str]) -> dict[str, Any]:
+    """Return the settings below some paths."""
+    below = tuple(f"{path}." for path in paths)
+    return {path: value for path, value in settings.items() if f"{path}.".startswith(below)}
 
 
 def _groups(runs: Sequence[_Run]) -> list[list[_Run]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssl_bio.config import COMMAND_LINE, ConfigLayer, Recipe, Resolved, flatten, load_recipe, resolve, with_value
+from ssl_bio.config.kinds import BASELINES
 from ssl_bio.config.resolve import check_architecture, check_pretext, check_task, check_unused, from_checkpoint
 from ssl_bio.errors import CheckpointError, RecipeError
 from ssl_bio.runs.checkpoint import CheckpointMetadata, load_metadata
@@ -121,6 +122,25 @@ def plan_pretraining(options: RunOptions, seeds: Sequence[int] | None) -> list[P
     for one in [resolved.with_recipe(seed=seed) for seed in seeds] if seeds else [resolved]:
         home = pretrain_folder(options, one.recipe, several=bool(seeds))
         plans += [PretrainPlan(part, RunFolder(fold_folder(home, part.recipe))) for part in parts_of(one)]
+    return plans
+
+
+def plan_baselines(
+    options: RunOptions, names: Sequence[str], seeds: Sequence[int] | None
+) -> list[tuple[str, SeedPlan]]:
+    """Return for each seed every baseline of these names (of none: all) with its folder and its parts, which share it.
+
+    Raises RecipeError when the recipe is not valid, and for an unknown baseline.
+    """
+    for name in names:
+        BASELINES.check(name)
+    resolved = resolve([load_recipe(options.recipe or DEFAULT_RECIPE), options.overrides]).without_search()
+    check_task(resolved.recipe)
+    plans = []
+    for one in [resolved.with_recipe(seed=seed) for seed in seeds] if seeds else [resolved]:
+        for name in names or BASELINES.names():
+            run = RunFolder(_labelled_folder(options, one.recipe, f"baseline-{name}"))
+            plans.append((name, SeedPlan(run, [RunPlan(None, part, run) for part in parts_of(one)], one)))
     return plans
 
 
@@ -299,10 +319,16 @@ def pretrain_folder(options: RunOptions, recipe: Recipe, *, several: bool = Fals
 def _finetune_folder(options: RunOptions, recipe: Recipe, several: bool) -> Path:
     if options.out:
         return Path(f"{options.out}-seed{recipe.seed}") if several else options.out
+    return _labelled_folder(options, recipe, f"finetune-{recipe.finetune.mode}")
+
+
+def _labelled_folder(options: RunOptions, recipe: Recipe, what: str) -> Path:
+    """Return where a run goes that learns from labels: named by what learns, their share, what the command line chose,
+    the parts and the seed."""
     share = recipe.finetune.label_fraction
     labels = f"-labels{share:g}" if share < 1 else ""
     chosen = _chosen_name(options.overrides, without="pretrain.")
-    name = f"finetune-{recipe.finetune.mode}{labels}{chosen}{folds_name(recipe)}-seed{recipe.seed}"
+    name = f"{what}{labels}{chosen}{folds_name(recipe)}-seed{recipe.seed}"
     single_part = recipe.data.folds and recipe.data.fold >= 0
     return RUNS / recipe.name / (f"{name}-fold{recipe.data.fold}" if single_part else name)
 

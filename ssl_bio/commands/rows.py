@@ -61,13 +61,8 @@ def _described(done: RunResult, run: RunFolder) -> dict[str, object]:
     """Return the columns that only the recipe and the data know."""
     recipe, metadata, info = done.recipe, done.metadata, done.dataset.info
     config = recipe.finetune
-    rates = {"full": config.backbone_lr, "scratch": config.lr}
     return {
-        "model_name": recipe.model_name or recipe.name,
-        "mode": config.mode,
-        "lr": config.lr if metadata.epochs else None,
-        "backbone_lr": rates.get(config.mode),
-        "loss": config.model_dump().get("loss"),
+        **(_of_baseline(metadata) if metadata.baseline else _of_network(recipe, metadata)),
         "seed": recipe.seed,
         "split": metadata.split,
         "split_scheme": recipe.data.split_scheme + (f", {recipe.data.folds} folds" if recipe.data.folds else ""),
@@ -87,6 +82,22 @@ def _described(done: RunResult, run: RunFolder) -> dict[str, object]:
                 "missing": recipe.data.missing,
             },
         ),
+    }
+
+
+def _of_baseline(metadata: CheckpointMetadata) -> dict[str, object]:
+    return {"model_name": metadata.baseline, "mode": "baseline"}
+
+
+def _of_network(recipe: Recipe, metadata: CheckpointMetadata) -> dict[str, object]:
+    config = recipe.finetune
+    rates = {"full": config.backbone_lr, "scratch": config.lr}
+    return {
+        "model_name": recipe.model_name or recipe.name,
+        "mode": config.mode,
+        "lr": config.lr if metadata.epochs else None,
+        "backbone_lr": rates.get(config.mode),
+        "loss": config.model_dump().get("loss"),
     }
 
 

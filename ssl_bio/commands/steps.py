@@ -130,7 +130,7 @@ def identity(dataset: PreparedDataset, further: str = "") -> str:
 
 
 def checkpoint_metadata(
-    kind: Literal["pretrain", "finetune"],
+    kind: Literal["pretrain", "finetune", "baseline"],
     *,
     run: RunFolder,
     recipe: Recipe,

@@ -1,7 +1,7 @@
-"""All kinds of backbones, pretext tasks and downstream tasks: a line each."""
+"""All kinds of backbones, pretext tasks, downstream tasks and baselines: a line each."""
 
 from ssl_bio.config import models, pretexts, tasks
-from ssl_bio.config.registry import Kind, KindRegistry
+from ssl_bio.config.registry import Kind, KindRegistry, Registry
 
 BACKBONES: KindRegistry[models.BackboneConfig] = KindRegistry(
     group="ssl_bio.backbones",
@@ -46,5 +46,16 @@ TASKS: KindRegistry[tasks.TaskConfig] = KindRegistry(
         "regression": Kind(tasks.RegressionConfig, "ssl_bio.tasks.regression:Regression"),
         "forecasting": Kind(tasks.ForecastingConfig, "ssl_bio.tasks.forecasting:Forecasting"),
         "denoising": Kind(tasks.DenoisingConfig, "ssl_bio.tasks.denoising:Denoising"),
+    },
+)
+
+BASELINES = Registry(
+    group="ssl_bio.baselines",
+    what="baseline",
+    builtin={
+        "constant": "ssl_bio.tasks.baselines.constant:Constant",
+        "spectral-peak": "ssl_bio.tasks.baselines.spectral_peak:SpectralPeak",
+        "hand-features": "ssl_bio.tasks.baselines.hand_features:HandFeatures",
+        "minirocket": "ssl_bio.tasks.baselines.minirocket:MiniRocket",
     },
 )

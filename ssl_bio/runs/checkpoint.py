@@ -23,7 +23,7 @@ class CheckpointMetadata(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: int = FORMAT_VERSION
-    kind: Literal["pretrain", "finetune"]
+    kind: Literal["pretrain", "finetune", "baseline"]
     run_id: str = ""
     recipe: dict[str, Any] = {}
     dataset: str
@@ -45,6 +45,7 @@ class CheckpointMetadata(BaseModel):
     grid: int = 0  # how many combinations or trials it was one of
     trials: int = 0  # of a search on validation whose best values it was trained with
     folds: int = 0  # how many parts a cross-validation has, whose metrics are those of all parts together
+    baseline: str = ""  # the name of a simple baseline, which has no weights
     origin: str = ""  # the pretraining run that a finetuned one started from
     versions: dict[str, str] = {}
     finished_at: str = ""

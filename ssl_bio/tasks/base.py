@@ -193,6 +193,16 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
             "pretrain.probe_every to 0"
         )
 
+    def for_baselines(self) -> "AnyTask":
+        """Return the task as simple baselines of windows are asked it.
+
+        Raises RecipeError for a task that asks nothing of windows.
+        """
+        raise RecipeError(
+            f"finetune.task {self.config.task!r} asks nothing of windows that simple baselines answer; what needs no "
+            "learning stands beside its metrics in every run"
+        )
+
     def exported(self, model: ModelT, target: TargetT, spec: InputSpec) -> ExportedNetwork:
         """Return a network as other programs run it: from windows as the dataset has them to answers.
 
@@ -246,9 +256,7 @@ class Task(ABC, Generic[ConfigT, EvaluateT, TargetT, ModelT]):
         `validating`: after an epoch of training, to choose one.
         """
         found = self.predict(model, target, EvaluationRequest(dataset, rows, split, spec, device, validating))
-        recordings, starts = dataset.places(rows)
-        whose = {"row": rows, "subject": dataset.subjects[rows], "recording": recordings, "start": starts}
-        return self.score(target, Predictions(arrays={**whose, **found.arrays}, constants=found.constants))
+        return self.score(target, located(found, dataset, rows))
 
     def pool(self, target: TargetT, parts: Sequence[Evaluation]) -> Evaluation:
         """Score the predictions of all parts of a cross-validation as one; `fold` says which part predicted a row."""
@@ -394,6 +402,13 @@ def load_task(recipe: Recipe) -> AnyTask:
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise TASKS.broken(name, "it does not derive from ssl_bio.tasks.base.Task")
     return found(recipe)
+
+
+def located(found: Predictions, dataset: PreparedDataset, rows: Rows) -> Predictions:
+    """Return predictions of rows with whose they are and where they were recorded."""
+    recordings, starts = dataset.places(rows)
+    whose = {"row": rows, "subject": dataset.subjects[rows], "recording": recordings, "start": starts}
+    return Predictions(arrays={**whose, **found.arrays}, constants=found.constants)
 
 
 def evenly_spaced(rows: Rows, subjects: NDArray[np.str_], most: int) -> Rows:

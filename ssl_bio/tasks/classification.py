@@ -81,7 +81,9 @@ class Classification(WindowTask[ClassificationConfig, EvaluateConfig, ClassTarge
             return codes
         return np.asarray(positions_of(info.classes, target.names, dataset.info.name)[codes])
 
-    def solve_head(self, features: NDArray[np.float32], targets: NDArray[Any], target: ClassTarget) -> probe.LinearHead:
+    def solve_head(
+        self, features: NDArray[np.floating[Any]], targets: NDArray[Any], target: ClassTarget
+    ) -> probe.LinearHead:
         """Return the head of a ridge or logistic classifier."""
         if self.config.probe == "ridge":
             return probe.ridge_classifier(features, targets, self.config.probe_alpha)

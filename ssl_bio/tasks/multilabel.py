@@ -74,7 +74,9 @@ class Multilabel(WindowTask[MultilabelConfig, EvaluateConfig, LabelTarget]):
         recoded[:, positions_of(info.classes, target.names, dataset.info.name)] = labels
         return recoded
 
-    def solve_head(self, features: NDArray[np.float32], targets: NDArray[Any], target: LabelTarget) -> probe.LinearHead:
+    def solve_head(
+        self, features: NDArray[np.floating[Any]], targets: NDArray[Any], target: LabelTarget
+    ) -> probe.LinearHead:
         """Return the heads of a ridge classifier or of one logistic classifier a label."""
         if self.config.probe == "ridge":
             return probe.ridge_classifier(features, targets, self.config.probe_alpha)

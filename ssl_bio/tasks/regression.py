@@ -247,7 +247,9 @@ class Regression(WindowTask[RegressionConfig, RegressionEvaluateConfig, ValueTar
                 f"choose one that divides {length // 2}"
             )
 
-    def solve_head(self, features: NDArray[np.float32], targets: NDArray[Any], target: ValueTarget) -> probe.LinearHead:
+    def solve_head(
+        self, features: NDArray[np.floating[Any]], targets: NDArray[Any], target: ValueTarget
+    ) -> probe.LinearHead:
         """Return the head of ridge regression onto standardised values."""
         standardised = (targets - np.array(target.mean)) / np.array(target.std)
         return probe.ridge_regression(features, standardised, self.config.probe_alpha)

@@ -76,7 +76,9 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
         self._validation_features: dict[str, FeatureDataset] = {}
 
     @abstractmethod
-    def solve_head(self, features: NDArray[np.float32], targets: NDArray[Any], target: TargetT) -> probe.LinearHead:
+    def solve_head(
+        self, features: NDArray[np.floating[Any]], targets: NDArray[Any], target: TargetT
+    ) -> probe.LinearHead:
         """Return the head that a solver finds on standardised features `(n, n_features)`."""
 
     @property
@@ -337,19 +339,26 @@ class WindowTask(Task[ConfigT, EvaluateT, TargetT, Predictor]):
 
     def as_probe(self) -> Self:
         """Return the task as a linear probe asks it during pretraining: all training labels, a head that is solved."""
+        probe_kind = "logistic" if self.config.probe == "gradient" else self.config.probe
+        return self.with_solved_head(probe=probe_kind, label_fraction=1.0, fit_on="train")
+
+    def for_baselines(self) -> Self:
+        """Return the task as simple baselines are asked it: the recipe's labels, a head that is solved."""
+        return self.with_solved_head(probe="ridge")
+
+    def with_solved_head(self, **changes: object) -> Self:
+        """Return the task with a linear head that a solver fits, and with changed keys of [finetune]."""
         pooling = [kind for kind in self.config.pooling if kind != "attention"] or ["mean"]
         defaults = type(self.config)(task=self.config.task)
-        changes = {
+        solved = {
             "mode": "linear-probe",
             "head": "linear",
             "pooling": pooling,
-            "probe": "logistic" if self.config.probe == "gradient" else self.config.probe,
             "loss": defaults.model_dump()["loss"],
-            "label_fraction": 1.0,
-            "fit_on": "train",
             **self.settings_of_probes,
+            **changes,
         }
-        finetune = self.config.model_copy(update=changes)
+        finetune = self.config.model_copy(update=solved)
         return type(self)(self.recipe.model_copy(update={"finetune": finetune}))
 
     def check_same_question(self, target: TargetT, info: DatasetInfo) -> None:

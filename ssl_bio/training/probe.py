@@ -4,7 +4,7 @@ import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -65,13 +65,13 @@ def set_head(model: Predictor, head: LinearHead) -> None:
         model.head.bias.copy_(torch.from_numpy(head.bias))
 
 
-def ridge_regression(x: NDArray[np.float32], targets: NDArray[np.float64], alpha: float) -> LinearHead:
+def ridge_regression(x: NDArray[np.floating[Any]], targets: NDArray[np.float64], alpha: float) -> LinearHead:
     """Solve ridge regression onto targets `(n, n_values)`."""
     solved = Ridge(alpha=alpha).fit(x, targets)
     return LinearHead(np.atleast_2d(solved.coef_), np.atleast_1d(solved.intercept_))
 
 
-def ridge_classifier(x: NDArray[np.float32], targets: NDArray[np.int64], alpha: float) -> LinearHead:
+def ridge_classifier(x: NDArray[np.floating[Any]], targets: NDArray[np.int64], alpha: float) -> LinearHead:
     """Solve ridge regression onto -1 and 1 for classes `(n,)` or labels `(n, n_labels)`.
 
     It is what people put on MiniRocket's features; its scores are no log odds: the class is meant, and ranking within
@@ -81,7 +81,7 @@ def ridge_classifier(x: NDArray[np.float32], targets: NDArray[np.int64], alpha: 
     return _one_row_a_class(solved.coef_, solved.intercept_, targets)
 
 
-def logistic_classifier(x: NDArray[np.float32], targets: NDArray[np.int64], c: float) -> LinearHead:
+def logistic_classifier(x: NDArray[np.floating[Any]], targets: NDArray[np.int64], c: float) -> LinearHead:
     """Solve multinomial logistic regression (L2, inverse strength `c`) of classes `(n,)`."""
     with _watching_convergence() as caught:
         solved = LogisticRegression(C=c, max_iter=_MAX_ITERATIONS).fit(x, targets)
@@ -89,7 +89,7 @@ def logistic_classifier(x: NDArray[np.float32], targets: NDArray[np.int64], c: f
     return head._replace(converged=not caught)
 
 
-def logistic_labels(x: NDArray[np.float32], targets: NDArray[np.int64], c: float) -> LinearHead:
+def logistic_labels(x: NDArray[np.floating[Any]], targets: NDArray[np.int64], c: float) -> LinearHead:
     """Solve a logistic regression for each of labels `(n, n_labels)`; one that all windows have or none gets a bias."""
     weight, bias = np.zeros((targets.shape[1], x.shape[1])), np.zeros(targets.shape[1])
     with _watching_convergence() as caught:
