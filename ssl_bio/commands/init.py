@@ -18,6 +18,7 @@ _TOKEN = 0.2  # s that a token stands for
 _LONGEST_WINDOW = 10.0  # s
 _FASTEST = 128.0  # Hz that a first recipe keeps; what is faster is seldom worth its time at the start
 _FEWEST_PEOPLE = 3
+_MOST_CODES, _FEWEST_OF_EACH = 5, 3  # so few whole numbers, so often each, are taken for classes
 _NAME_AND_UNIT = re.compile(r"(?P<name>.+?)\s*\[(?P<unit>[^\[\]]+)\]")
 
 
@@ -42,8 +43,12 @@ class _Label(NamedTuple):
 
     @property
     def are_numbers(self) -> bool:
-        """Whether there is something to regress on."""
-        return bool(self.values) and all(_is_number(value) or not value for value in self.values)
+        """Whether there is something to regress on, and not a few numbers that stand for classes."""
+        if not self.values or not all(_is_number(value) or not value for value in self.values):
+            return False
+        known = [value for value in self.values if value]
+        are_codes = len(set(known)) <= _MOST_CODES and all(float(value).is_integer() for value in known)
+        return not (are_codes and len(known) >= _FEWEST_OF_EACH * len(set(known)))
 
 
 def init(options: InitOptions) -> Path:
@@ -228,9 +233,9 @@ def _column(label: _Label) -> str:
 def _recipe(found: Survey, label: _Label | None, *, name: str, rate: float) -> str:
     """Return the text of a recipe that suits the recordings."""
     rates = [file.sampling_rate or rate for file in found.files]
-    wanted = min(min(rates), _FASTEST)
+    wanted = min(float(np.median(rates)), _FASTEST)
     durations = found.durations(rate)
-    window = min(_LONGEST_WINDOW, float(f"{min(durations):.3g}"))
+    window = min(_LONGEST_WINDOW, float(f"{np.median(durations):.3g}"))  # a shorter recording is padded
     wave = max(1, round(_TOKEN * wanted))
     task = ""
     if label:

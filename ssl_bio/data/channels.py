@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ssl_bio.errors import DataError
 
-_PREFIX = re.compile(r"^(ecg|ekg|eeg|emg|eog|lead|ch|channel)(?=[ivx]|av[rlf]|ml|[a-z]{1,2}\d|$)")
+_PREFIX = re.compile(r"^(ecg|ekg|eeg|lead|channel)(?=[ivx]|av[rlf]|ml|[a-z]{1,2}\d|$)")
 _SYNONYMS = {
     "ekg": "ecg",
     "mlii": "ii",

@@ -127,7 +127,7 @@ def windows_of_array(
     """
     derived = preprocessing.options.derive == "breathing"
     channels = _DERIVED_FROM if derived else preprocessing.channels
-    if signals.ndim != 2 or len(signals) != len(channels):
+    if signals.ndim != 2 or len(signals) != len(channels) or not signals.size:
         raise DataError(f"{name}: shape {signals.shape}, not ({len(channels)}, samples): {', '.join(channels)}")
     rate = sampling_rate_of(Path(name), said=sampling_rate, stored=0)
     values, treated_rate = np.asarray(signals, np.float64), rate

@@ -131,3 +131,15 @@ def test_broken_files_are_told_and_left_out(tmp_path: Path) -> None:
 )
 def test_whom_files_are_of(names: list[str], people: list[str]) -> None:
     assert guess_subjects(names)[0] == people
+
+
+def test_a_few_numbers_stand_for_classes(tmp_path: Path) -> None:
+    folder = write_recordings(tmp_path / "af", [f"{number}.csv" for number in range(8)])
+    Path("labels.csv").write_text("id,af,age [years]\n" + "".join(f"{n},{n % 2},{50 + 3 * n}\n" for n in range(8)))
+    succeed("init", str(folder), "--labels", "labels.csv", "--target", "af")
+    assert tomllib.loads(Path("af.toml").read_text())["finetune"]["task"] == "classification"
+    assert rows(folder / "table.csv")[1]["af"] == "class_1"
+    succeed("init", str(folder), "--labels", "labels.csv", "--target", "age [years]", "--overwrite")
+    recipe = tomllib.loads(Path("af.toml").read_text())
+    assert (recipe["finetune"]["task"], recipe["data"]["target"]) == ("regression", "age")
+    assert list(rows(folder / "table.csv")[0]) == ["file", "subject", "age [years]"]

@@ -1,5 +1,6 @@
 """Recordings in the European Data Format and its kin (.edf, EDF+, .bdf), read with the library edfio."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,8 +34,10 @@ def open_signals(path: Path, scratch: Path) -> Iterator[SignalFile]:
     """
     import edfio  # imported when needed: it takes its time
 
+    said: list[str] = []
     try:
-        file = edfio.read_bdf(path) if path.suffix.lower() == ".bdf" else edfio.read_edf(path, lazy_load_data=True)
+        with _collected(said):
+            file = edfio.read_bdf(path) if path.suffix.lower() == ".bdf" else edfio.read_edf(path, lazy_load_data=True)
         channels = [_channel(path, signal, file.num_data_records) for signal in file.signals]
         continuous = file.is_continuous
     # edfio raises whatever numpy or its parser of headers met.
@@ -44,7 +47,17 @@ def open_signals(path: Path, scratch: Path) -> Iterator[SignalFile]:
         raise DataError(f"{path.name}: a recording with gaps (EDF+D): save it as continuous (EDF+C) first")
     if not channels:
         raise DataError(f"{path.name}: holds no signal")
-    yield _joined(channels)
+    found = _joined(channels)
+    yield found._replace(remarks=tuple(said))
+
+
+@contextmanager
+def _collected(texts: list[str]) -> Iterator[None]:
+    """Collect what is warned of while the block runs, such as a file that was cut off."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    texts += dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught)
 
 
 def _channel(path: Path, signal: "edfio.EdfSignal | edfio.BdfSignal", n_records: int) -> _Channel:
@@ -57,6 +70,11 @@ def _channel(path: Path, signal: "edfio.EdfSignal | edfio.BdfSignal", n_records:
             raise DataError(f"{path.name}: {signal.label} cannot be read ({error})") from error
 
     return _Channel(signal.label.strip(), signal.physical_dimension.strip() or "NU", float(rate), n, read)
+
+
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of which equal ones are numbered."""
+    return tuple(name if names.count(name) == 1 else f"{name}_{index}" for index, name in enumerate(names))
 
 
 def _joined(channels: Sequence[_Channel]) -> SignalFile:
@@ -74,7 +92,7 @@ def _joined(channels: Sequence[_Channel]) -> SignalFile:
     return SignalFile(
         lambda first, last: np.concatenate([read(first, last) for read in readers]),
         min(lengths),
-        tuple(channel.name or f"ch{index}" for index, channel in enumerate(channels)),
+        _distinct([channel.name or f"ch{index}" for index, channel in enumerate(channels)]),
         rate,
         tuple(channel.unit for channel in channels),
         of_channels=remarks,

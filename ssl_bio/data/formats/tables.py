@@ -1,5 +1,6 @@
 """Tables of samples (.csv, .tsv, .txt, .parquet): a line a sample, a column a channel, perhaps one of time."""
 
+import codecs
 import csv
 import io
 import re
@@ -68,6 +69,8 @@ class _Column(NamedTuple):
         name, unit = self.name.casefold(), self.unit.casefold()
         if not unit and (match := _TIME_UNIT.fullmatch(name)):
             name, unit = match["name"], match["unit"]
+        if _TIME.fullmatch(name) and ":" in unit:  # hh:mm:ss
+            return 1.0
         if not _TIME.fullmatch(name) or unit not in _SECONDS:
             return None
         return _SECONDS[name] if not unit and name in _SECONDS else _SECONDS[unit]
@@ -94,6 +97,7 @@ def open_text(path: Path, scratch: Path) -> Iterator[SignalFile]:
             skipinitialspace=True,
             comment="#",
             chunksize=CHUNK_SAMPLES,
+            encoding=_encoding(path),
             encoding_errors="replace",
         )
         with reader:
@@ -129,10 +133,23 @@ def _plain(parts: Iterator[Any], pd: Any) -> Iterator["pd.DataFrame"]:
         yield part.set_axis(range(part.shape[1]), axis=1)
 
 
+def _encoding(path: Path) -> str:
+    """Return UTF-8, UTF-16 where the file begins so, or, for what is neither, the encoding of Western Europe."""
+    with path.open("rb") as file:
+        begin = file.read(_HEAD * 100)
+    if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(begin)  # a character may be cut off at the end
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
+
+
 def _layout(path: Path) -> _Layout:
     """Return how a table is written. Raises DataError for a file without lines of numbers."""
     try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
+        with path.open(encoding=_encoding(path), errors="replace") as file:
             head = [line for _, line in zip(range(_HEAD), file, strict=False)]
     except OSError as error:
         raise DataError(f"{path.name}: cannot be read: {error.strerror or error}") from error
@@ -286,10 +303,18 @@ def _seconds(path: Path, values: "pd.Series[Any]", column: _Column) -> NDArray[n
         if not column.unit and unit == 1:
             unit = next((scale for least, scale in _EPOCH_UNITS if len(numbers) and numbers[0] > least), 1.0)
         return np.asarray(numbers * unit)
+    texts = values.astype(str).str.strip("'\" []")
+    if texts.str.fullmatch(r"\d+(:\d+){1,2}([.,]\d+)?").all():
+        fields = texts.str.replace(",", ".").str.split(":", expand=True).astype(float).to_numpy()
+        return np.asarray(fields @ 60.0 ** np.arange(fields.shape[1])[::-1])
     try:
-        moments = pd.to_datetime(values, utc=True)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path.name}: column {column.name!r} is no time ({error})") from error
+        moments = pd.to_datetime(texts, utc=True, format="ISO8601")
+    except ValueError:
+        try:
+            moments = pd.to_datetime(texts, utc=True, format="mixed", dayfirst="." in texts.iloc[0].partition(" ")[0])
+        except (ValueError, TypeError) as error:
+            why = str(error).splitlines()[0]
+            raise DataError(f"{path.name}: column {column.name!r} is no time ({why})") from error
     return np.asarray(moments.to_numpy("datetime64[ns]").astype(np.int64) / 1e9)
 
 

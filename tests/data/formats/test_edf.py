@@ -56,3 +56,14 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DataError, match=r"night\.edf: not a whole EDF file"):
         load_file(path)
+
+
+def test_what_the_library_warns_of_is_said_and_equal_names_are_numbered(tmp_path: Path) -> None:
+    signals = [edfio.EdfSignal(wave(64), 64, label="EEG", physical_range=(-2, 2)) for _ in range(2)]
+    edfio.Edf(signals).write(tmp_path / "a.edf")
+    assert load_file(tmp_path / "a.edf").file.channels == ("EEG_0", "EEG_1")
+    whole = (tmp_path / "a.edf").read_bytes()
+    (tmp_path / "a.edf").write_bytes(whole[: len(whole) - 64 * 2 * 2 * 3])
+    values, file = load_file(tmp_path / "a.edf")
+    assert values.shape == (2, 64 * (SECONDS - 3))
+    assert any("record" in remark for remark in file.remarks)

@@ -176,3 +176,31 @@ def test_what_stands_between_names_and_numbers(second: str, tmp_path: Path) -> N
 def test_a_first_sample_that_is_missing_is_no_line_of_units(tmp_path: Path) -> None:
     values, _ = read(tmp_path / "a.csv", "x,y\nNA,NA\n1,2\n")
     np.testing.assert_array_equal(values, [[np.nan, 1], [np.nan, 2]])
+
+
+@pytest.mark.parametrize(
+    ("heading", "times", "rate"),
+    [
+        ("'Elapsed time','ECG'\n'hh:mm:ss.mmm','mV'\n", [f"'0:00:{row / 50:06.3f}'" for row in range(500)], 50.0),
+        ("elapsed time [m:s],ECG\n", [f"{row // 600}:{row / 10 % 60:04.1f}" for row in range(500)], 10.0),
+        ("datetime,ECG\n", [f"21.11.2026 10:00:{row / 25:06.3f}" for row in range(500)], 25.0),
+        (
+            "time,ECG\n",
+            [str(pd.Timestamp("2024-01-31 23:59:50") + pd.Timedelta(seconds=row / 2)) for row in range(500)],
+            2.0,
+        ),
+    ],
+)
+def test_moments_as_they_are_written(heading: str, times: list[str], rate: float, tmp_path: Path) -> None:
+    text = "".join(f"{moment},{value}\n" for moment, value in zip(times, WAVE, strict=True))
+    values, file = read(tmp_path / "a.csv", heading + text)
+    assert (file.channels, file.sampling_rate) == (("ECG",), rate)
+    np.testing.assert_array_equal(values[0], WAVE)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-8-sig"])
+def test_other_encodings(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Fühler [µV]\n1\n2\n", encoding=encoding)
+    values, file = load_file(tmp_path / "a.csv")
+    assert (file.channels, file.units) == (("Fühler",), ("µV",))
+    assert values.tolist() == [[1, 2]]
