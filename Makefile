@@ -27,6 +27,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.denoise_record
 	$(BIN)/python -m benchmarks.forecast_rollout
 	$(BIN)/python -m benchmarks.report_page
+	$(BIN)/python -m benchmarks.predict_day
 
 format: $(READY)
 	$(BIN)/ruff format .
