@@ -69,7 +69,7 @@ def init(options: InitOptions) -> Path:
     names = [file.name for file in found.files]
     rate = _rate(found, options)
     subjects = _subjects(names, options)
-    label = _label(names, options)
+    label = _label(names, subjects, options)
     if len(set(subjects)) < _FEWEST_PEOPLE:
         raise DataError(f"{len(set(subjects))} people cannot be divided into training, validation and test: --subject")
     list_of_files.write_text(_table(found, subjects, label, rate), encoding="utf-8", newline="")
@@ -150,19 +150,20 @@ def _subjects(names: Sequence[str], options: InitOptions) -> list[str]:
     return find_in_names(names, pattern, option="--subject")
 
 
-def _label(names: Sequence[str], options: InitOptions) -> _Label | None:
+def _label(names: Sequence[str], subjects: Sequence[str], options: InitOptions) -> _Label | None:
     """Return what the recordings are labelled with, if anything."""
     target = options.target
     if not target and options.ask:
         hint = "a column of the labels" if options.labels else "folder, or a regular expression on the path"
         target = _ask(f"what to learn: {hint}; enter for nothing yet", "")
     if options.labels:
-        return _of_table(options.labels, names, target)
+        return _of_table(options.labels, target, names=names, subjects=subjects)
     return _Label("label", find_in_names(names, target, option="--target")) if target else None
 
 
-def _of_table(path: Path, names: Sequence[str], column: str) -> _Label:
-    """Return a column of a table of labels, whose first column names recordings: by path, by name or without suffix.
+def _of_table(path: Path, column: str, *, names: Sequence[str], subjects: Sequence[str]) -> _Label:
+    """Return a column of a table of labels, whose first column names recordings, by path, by name or without suffix, or
+    people.
 
     Raises DataError when a recording is not in it.
     """
@@ -177,10 +178,12 @@ def _of_table(path: Path, names: Sequence[str], column: str) -> _Label:
     if column not in columns[1:]:
         raise DataError(f"--target {column or 'NAME'}: {path} has the columns {', '.join(columns[1:]) or 'none'}")
     by_name: Mapping[str, str] = {str(line[columns[0]]).strip(): str(line[column] or "").strip() for line in lines}
+    by_person = {guess_subjects([name])[0][0]: value for name, value in by_name.items()}
     values = []
-    for name in names:
+    for name, subject in zip(names, subjects, strict=True):
         keys = (name, name.rpartition("/")[2], name.rpartition(".")[0], Path(name).stem)
-        known = [by_name[key] for key in keys if key in by_name]
+        known = [by_name[key] for key in (*keys, subject) if key in by_name]
+        known += [by_person[subject]] if subject in by_person else []
         if not known:
             raise DataError(f"--labels {path}: no line for {name} in column {columns[0]}")
         values.append(known[0])

@@ -143,3 +143,10 @@ def test_a_few_numbers_stand_for_classes(tmp_path: Path) -> None:
     recipe = tomllib.loads(Path("af.toml").read_text())
     assert (recipe["finetune"]["task"], recipe["data"]["target"]) == ("regression", "age")
     assert list(rows(folder / "table.csv")[0]) == ["file", "subject", "age [years]"]
+
+
+def test_labels_of_people(tmp_path: Path) -> None:
+    folder = write_recordings(tmp_path / "two", [f"P{person}/day{day}.csv" for person in (1, 2, 3) for day in (1, 2)])
+    Path("people.csv").write_text("person,age\np01,50\np02,60\np03,70\n")
+    succeed("init", str(folder), "--labels", "people.csv", "--target", "age")
+    assert [row["age"] for row in rows(folder / "table.csv")] == ["50", "50", "60", "60", "70", "70"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bio.data.formats.signal_files import PREFERRED_NAMES, SignalFile, of_array
+from ssl_bio.data.formats.signal_files import PREFERRED_NAMES, RATE_NAMES, SignalFile, of_array
 from ssl_bio.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,12 +39,14 @@ def open_signals(path: Path, scratch: Path) -> Iterator[SignalFile]:
 
     Raises DataError that names the file.
     """
-    arrays = variables(path)
+    everything = _all_variables(path)
+    arrays = {name: array for name, array in everything.items() if _are_numbers(array)}
+    rates = [everything[name] for name in RATE_NAMES if name in everything and everything[name].size == 1]
     preferred = [name for name in PREFERRED_NAMES if name in arrays]
     if len(arrays) != 1 and not preferred:
         has = f"{', '.join(arrays)}: call one of them signals" if arrays else "none"
         raise DataError(f"{path.name}: one array of numbers is wanted; it has {has}")
-    yield of_array(path, arrays[(preferred or list(arrays))[0]])
+    yield of_array(path, arrays[(preferred or list(arrays))[0]], float(rates[0].reshape(())) if rates else 0.0)
 
 
 def n_cells(path: Path, variable: str) -> int:
@@ -74,10 +76,17 @@ def variables(path: Path) -> dict[str, NDArray[Any]]:
 
     Raises DataError for a file that is none.
     """
+    return {name: array for name, array in _all_variables(path).items() if _are_numbers(array)}
+
+
+def _all_variables(path: Path) -> dict[str, NDArray[Any]]:
     import h5py
 
-    found = _of_hdf5(path) if h5py.is_hdf5(path) else _of_older(path)
-    return {name: array for name, array in found.items() if array.dtype.kind in "iuf" and array.size > 1}
+    return _of_hdf5(path) if h5py.is_hdf5(path) else _of_older(path)
+
+
+def _are_numbers(array: NDArray[Any]) -> bool:
+    return array.dtype.kind in "iuf" and array.size > 1
 
 
 def _variable(file: "h5py.File", name: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_bio.data.formats.signal_files import PREFERRED_NAMES, SignalFile, of_array
+from ssl_bio.data.formats.signal_files import PREFERRED_NAMES, RATE_NAMES, SignalFile, of_array
 from ssl_bio.errors import DataError
 
 
@@ -20,8 +20,8 @@ def open_npy(path: Path, scratch: Path) -> Iterator[SignalFile]:
 
 @contextmanager
 def open_npz(path: Path, scratch: Path) -> Iterator[SignalFile]:
-    """Open an .npz file of one array, or of several of which one is called `signals` or `val`; it may hold a
-    `sampling_rate` in Hz beside them.
+    """Open an .npz file of one array, or of several of which one is called `signals` or `val`; it may hold
+    a `sampling_rate` (or `fs`, `sfreq`) in Hz beside them.
 
     Raises DataError when it is no whole array of numbers.
     """
@@ -45,17 +45,16 @@ def _unpack(path: Path, scratch: Path) -> tuple[Path, float]:
     rate, plain = 0.0, scratch / "array.npy"
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [name for name in archive.namelist() if name != "sampling_rate.npy"]
+            rates = [f"{name}.npy" for name in RATE_NAMES if f"{name}.npy" in archive.namelist()]
+            members = [name for name in archive.namelist() if name not in rates]
             preferred = [name for name in members if name.removesuffix(".npy") in PREFERRED_NAMES]
             if len(members) != 1 and not preferred:
                 names = ", ".join(name.removesuffix(".npy") for name in members)
                 has = f"{names}: call one of them signals" if names else "none"
                 raise DataError(f"{path.name}: one array of numbers is wanted; it has {has}")
-            if "sampling_rate.npy" in archive.namelist():
-                with archive.open("sampling_rate.npy") as file:
+            if rates:
+                with archive.open(rates[0]) as file:
                     rate = float(np.lib.format.read_array(file, allow_pickle=False).reshape(()))
-                if not (np.isfinite(rate) and rate > 0):
-                    raise DataError(f"{path.name}: its sampling_rate is {rate:g} Hz")
             with archive.open((preferred or members)[0]) as packed, plain.open("wb") as unpacked:
                 shutil.copyfileobj(packed, unpacked)
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:

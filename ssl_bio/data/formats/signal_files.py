@@ -35,6 +35,7 @@ SUFFIXES = tuple(FORMATS)
 #: Files without which others mean nothing, and which are read along with them.
 COMPANIONS = (".dat", ".eeg", ".vmrk")
 PREFERRED_NAMES = ("signals", "val")
+RATE_NAMES = ("sampling_rate", "fs", "sfreq")  # of a number beside the signals, in Hz
 
 
 class SignalFile(NamedTuple):
@@ -101,8 +102,11 @@ def of_array(path: Path, array: NDArray[Any], sampling_rate: float = 0.0) -> Sig
 
     Of its two axes the longer one is time, of equal ones the second; a single axis is one channel.
 
-    Raises DataError that names the file when it holds no numbers or has another number of axes.
+    Raises DataError that names the file when it holds no numbers or has another number of axes, and for a sampling rate
+    in Hz (0: unknown) that is none.
     """
+    if not (np.isfinite(sampling_rate) and sampling_rate >= 0):
+        raise DataError(f"{path.name}: its sampling_rate is {sampling_rate:g} Hz")
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or not array.size:
         raise DataError(f"{path.name}: {array.dtype} {array.shape} instead of numbers (channels, samples)")
     array = np.atleast_2d(array)

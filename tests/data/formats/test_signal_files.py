@@ -35,7 +35,7 @@ def test_what_is_written_is_read_back(suffix: str, tmp_path: Path, scratch: Path
         assert len(recording.channels) == 2
         for first, last in ((0, 70_000), (30, 70), (69_999, 70_000)):
             np.testing.assert_allclose(recording.read(first, last), signals()[:, first:last], atol=1e-4)
-        assert recording.sampling_rate == (250.0 if suffix in (".hea", ".wav", ".npz") else 0.0)
+        assert recording.sampling_rate == (250.0 if suffix in (".hea", ".wav", ".npz", ".mat") else 0.0)
         if suffix in (".hea", ".csv"):
             assert recording.channels == ("I", "II, left")
         assert recording.units == (("mV", "uV") if suffix == ".hea" else ("NU", "NU"))
@@ -93,3 +93,14 @@ def test_suffixes_in_capitals(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(3.0))
     (tmp_path / "a.npy").rename(tmp_path / "B.NPY")
     assert load_file(tmp_path / "B.NPY").values.tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("name", ["sampling_rate", "fs", "sfreq"])
+def test_a_rate_beside_the_signals(name: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", ecg=np.arange(50.0), **{name: 250})  # type: ignore[arg-type]  # numpy types it loosely
+    savemat(tmp_path / "a.mat", {"ecg": np.arange(50.0), name: 250})
+    for suffix in (".npz", ".mat"):
+        assert load_file(tmp_path / f"a{suffix}").file.sampling_rate == 250.0
+    np.savez(tmp_path / "a.npz", ecg=np.arange(50.0), **{name: np.nan})  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="its sampling_rate is nan Hz"):
+        load_file(tmp_path / "a.npz")
