@@ -177,8 +177,9 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         enable_gqa: bool = False,
     ) -> Any:
         """Scaled dot-product attention (Vaswani et al. 2017) with any number of leading dimensions."""
+        # No network here asks for either: they hand a mask. One of a plugin that does is refused, not written wrong.
         if is_causal or enable_gqa:
-            raise NotImplementedError("attention with is_causal or enable_gqa")
+            raise CheckpointError("its attention has is_causal or enable_gqa: hand it a mask instead")
         rank, width = len(query.shape), int(query.shape[-1])
         turned = op.Transpose(key, perm=[*range(rank - 2), rank - 1, rank - 2])
         factor = op.CastLike(op.Constant(value_float=width**-0.5 if scale is None else scale), query)

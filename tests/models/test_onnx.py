@@ -52,6 +52,16 @@ def test_a_network_that_cannot_be_exported_says_so_in_a_line(capfd: pytest.Captu
     assert capfd.readouterr() == ("", "")
 
 
+class _Causal(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.scaled_dot_product_attention(x, x, x, is_causal=True)
+
+
+def test_attention_that_is_causal_by_itself_is_refused_and_not_written_wrong() -> None:
+    with pytest.raises(CheckpointError, match="its attention has is_causal or enable_gqa: hand it a mask"):
+        onnx_model(ExportedNetwork(_Causal().eval(), 2, 16, {"output": ""}), {})
+
+
 class _Two(nn.Module):
     """Gives two outputs, one of them above 1."""
 

@@ -148,10 +148,8 @@ def test_hostile_pickle_is_refused_and_named_and_nothing_runs(kind: str) -> None
 def test_these_pickles_are_hostile_indeed() -> None:
     """The tests above would pass on harmless files, too."""
     for kind in ("REDUCE", "REDUCE, protocol 0", "eval", "INST", "OBJ"):
-        # Unpickled on purpose, and nowhere else in this repository: only Python's own loader shows that these bytes run
-        # code where ours refuses them. They are made in this file, never read from one, and all that they do is to make
-        # an empty file `hacked` in the test's temporary folder.
-        pickle.loads(HOSTILE[kind][0])  # bytes made in this file, to prove that they are hostile
+        # Only Python's own loader shows that these bytes run code where ours refuses them. They are made in this file.
+        pickle.loads(HOSTILE[kind][0])  # reason: a proof; all it does is to make one empty file in a temporary folder
         assert traces() == ["hacked"], kind
         Path("hacked").unlink()
 
